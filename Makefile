@@ -1,0 +1,44 @@
+# usbench: install, demonstrate, check, measure. `make demo` and `make test` need Python 3.11 or later.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test check slow bench-build bench-metrics clean
+
+install: .venv/installed
+
+# constraints.txt holds the versions the suite was last tested with
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "usbench needs Python 3.11 or later; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
+
+demo: install  ## synthetic archives -> data set -> two methods -> table and report, in demo/
+	rm -rf demo
+	$(BIN)/python -m dataset_builders.phantom demo/raw
+	$(BIN)/usbench build-data --raw demo/raw --out demo/data --allow-missing
+	$(BIN)/usbench run --method unet --split 1_4 --preset smoke --data demo/data --results demo/results
+	$(BIN)/usbench run --method propl --split 1_4 --preset smoke --data demo/data --results demo/results
+	$(BIN)/usbench report --results demo/results
+
+check: install  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check  ## everything that is not marked slow
+	$(BIN)/pytest
+
+slow: install  ## the rest: the full real build, where ../shared/real is
+	$(BIN)/pytest -m slow
+
+bench-build: install  ## build time against merely decoding the same files
+	$(BIN)/python -m benchmark.bench.build
+
+bench-metrics: install  ## metrics against MONAI and MedPy, same masks, same run
+	$(BIN)/python -m benchmark.bench.metrics
+
+clean:
+	rm -rf .venv demo build *.egg-info

@@ -1,0 +1,175 @@
+"""A table ready to print: its cells, how its runs were made, and what its marks mean."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.paper import Place
+from benchmark.profiles import Profile, Scores
+from benchmark.protocol import PRESETS
+from benchmark.record import RunRecord
+from benchmark.tables import Cells, Row, Run, Table, TableError
+from dataset_builders.tasks import TASKS, TEST_IMAGES, TRAIN_IMAGES
+
+MISSING = "—"  # never 0, and never an older value
+PARTIAL = "†"  # on a task's column
+OTHER_WEIGHTS = "‡"  # on a row's encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """All that a renderer needs."""
+
+    table: Table
+    cells: Cells
+    records: Mapping[Row, RunRecord]  # one of each row that was run
+    partial: Sequence[str]  # tasks that lack images
+    caption: str  # what follows the table's title
+    notes: Sequence[str]
+
+    def setup(self, row: Row) -> str:
+        """Encoder and weights, marked if not the paper's; empty for a row that was not run."""
+        record = self.records.get(row)
+        if record is None:
+            return ""
+        mark = "" if _as_in_paper(record) else f" {OTHER_WEIGHTS}"
+        return f"{record.encoder or 'own'}, {record.weights}{mark}"
+
+
+def fill(
+    table: Table, runs: Sequence[Run], paper: Mapping[Place, float], profile: Profile
+) -> Filled:
+    """A table with its cells and words; pure.
+
+    Args:
+        table: what to print.
+        runs: of `table.select`, scored under `profile`.
+        paper: the paper's own numbers.
+        profile: how the runs were scored.
+    """
+    by_row = {row: own for row, own in table.by_row(runs).items() if own}
+    cells = table.cells(runs, paper)
+    return Filled(
+        table,
+        cells,
+        {row: own[0].record for row, own in by_row.items()},
+        runs[0].record.dataset.partial if runs else (),
+        _caption(runs, profile),
+        _notes(table, by_row, cells),
+    )
+
+
+def _as_in_paper(record: RunRecord) -> bool:
+    """Whether the method has its own encoder, with ImageNet weights."""
+    exchanged = record.encoder == _setting(record, "encoder") != ""
+    return record.weights == PRESETS["paper"].weights and not exchanged
+
+
+def _setting(record: RunRecord, name: str) -> object:
+    if name not in record.protocol:
+        raise TableError(f"{record.name}: its protocol lacks '{name}'; run it again")
+    return record.protocol[name]
+
+
+def _caption(runs: Sequence[Run], profile: Profile) -> str:
+    if not runs:
+        return "No run has been made yet; these are the paper's values."
+    records = [run.record for run in runs]
+    data, text = records[0].dataset, records[0].protocol.get("text", "none")
+    partial = f", partial: {', '.join(data.partial)}" if data.partial else ""
+    return " ".join(
+        (
+            _protocol(records[0]),
+            "Dice and IoU in %, HD95 in px at that size, per task and as their mean; "
+            "below each of our values the paper's, which prints no HD95.",
+            f"Scores: profile {profile.name}, {profile.description}.",
+            _seeds(records),
+            f"Pretraining: encoder weights {_list(record.weights for record in records)}; "
+            f"text encoder of methods with prompts {text}.",
+            f"Dataset {data.content_sha256[:12]}{partial}.",
+            f"Device: {_list(record.machine.get('device', 'unknown') for record in records)}.",
+        )
+    )
+
+
+def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> tuple[str, ...]:
+    """The marks that occur, and what the numbers alone do not show."""
+    runs = [run for own in by_row.values() for run in own]
+    if not runs:
+        return (f"{MISSING}: not run.",)
+    missing = len(table.rows) - len(by_row)
+    best = any(
+        cell.best for block in cells.values() for row in block.values() for cell in row.values()
+    )
+    marked = not all(_as_in_paper(run.record) for run in runs)
+    found = (
+        f"{MISSING}: not run ({missing} of {len(table.rows)} rows)." if missing else "",
+        "Bold: the best of a column, without a test of the difference." if best else "",
+        _incomplete(by_row),
+        _partial(runs[0].record),
+        f"{OTHER_WEIGHTS} not the method's own encoder with ImageNet weights." if marked else "",
+        _fewer_seeds(by_row),
+        _count("Empty predictions", by_row, lambda scores: scores.empty_prediction),
+        _empty_masks(runs),
+        _count("Images that HD95 leaves out", by_row, lambda scores: scores.hd95_dropped),
+    )
+    return tuple(note for note in found if note)
+
+
+def _protocol(record: RunRecord) -> str:
+    size, batch, steps, epochs = (
+        _setting(record, name) for name in ("size", "batch", "steps", "epochs")
+    )
+    other = "" if record.preset == "paper" else ", not the paper's protocol"
+    length = f"{steps} steps a task" if steps else f"{epochs} epochs"
+    return f"Preset {record.preset}{other}: {size}×{size} px, {length}, batch {batch}."
+
+
+def _seeds(records: Iterable[RunRecord]) -> str:
+    seeds = {record.seed for record in records}
+    if len(seeds) == 1:
+        return f"Seed {_list(seeds)}."
+    return f"Seeds {_list(seeds)}: mean ± sample standard deviation over seeds."
+
+
+def _incomplete(by_row: Mapping[Row, Sequence[Run]]) -> str:
+    lacking = {
+        row.title: [task for task in TASKS if any(task not in run.scores for run in own)]
+        for row, own in by_row.items()
+    }
+    named = "; ".join(f"{title}: {', '.join(tasks)}" for title, tasks in lacking.items() if tasks)
+    return f"Tasks not run ({named}): such a run has no mean." if named else ""
+
+
+def _partial(record: RunRecord) -> str:
+    data = record.dataset
+    counts = ["{} {} + {}".format(task, *data.images.get(task, (0, 0))) for task in data.partial]
+    full = f"{TRAIN_IMAGES + TEST_IMAGES} images a task ({TRAIN_IMAGES} train + {TEST_IMAGES} test)"
+    return f"{PARTIAL} fewer than {full}: {', '.join(counts)}." if counts else ""
+
+
+def _fewer_seeds(by_row: Mapping[Row, Sequence[Run]]) -> str:
+    seeds = {row.title: {run.record.seed for run in own} for row, own in by_row.items()}
+    every = set().union(*seeds.values())
+    fewer = "; ".join(f"{title}: {_list(own)}" for title, own in seeds.items() if own < every)
+    return f"Fewer seeds than the caption names ({fewer})." if fewer else ""
+
+
+def _count(what: str, by_row: Mapping[Row, Sequence[Run]], count: Callable[[Scores], int]) -> str:
+    parts = []
+    for row, own in by_row.items():
+        scores = [score for run in own for score in run.scores.values()]
+        if found := sum(count(score) for score in scores):
+            parts.append(f"{row.title} {found} of {sum(score.images for score in scores)}")
+    return f"{what}: {'; '.join(parts) or 'none'}."
+
+
+def _empty_masks(runs: Iterable[Run]) -> str:
+    scores = {task: score for run in runs for task, score in run.scores.items()}
+    if not (empty := sum(score.empty_mask for score in scores.values())):
+        return ""
+    return f"Empty masks: {empty} of {sum(score.images for score in scores.values())}."
+
+
+def _list(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in sorted(set(values)))

@@ -1,0 +1,154 @@
+"""The built data set on disk, read: manifest, and images of one task and split at one size.
+
+Training opens the shards of the training split only; nothing but `benchmark.evaluate` asks for
+the test split. No torch.
+"""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dataset_builders.errors import UsageError
+from dataset_builders.manifest import FORMAT, MANIFEST
+from dataset_builders.selection import labelled
+from dataset_builders.tasks import TASKS
+
+
+class DatasetError(UsageError):
+    """The folder is no data set of ours, or not the one it says it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What the manifest says."""
+
+    root: Path
+    content_sha256: str
+    partial: tuple[str, ...]
+    images: Mapping[str, tuple[int, int]]  # task -> (train, test), tasks that have images only
+
+    def labelled(self, task: str, split: str) -> int:
+        """How many training images of a task carry a label in a partition."""
+        return labelled(self.images[task][0], split)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """One task and split at one size, in order of rank."""
+
+    task: str
+    ids: list[str]
+    groups: list[str]
+    pixels: NDArray[np.uint8]  # (N, C, S, S); C is 3 where the task is in colour, else 1
+    masks: NDArray[np.uint8]  # (N, S, S), 0 or 1
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Read the manifest.
+
+    Raises:
+        DatasetError: no manifest there, or one of another format.
+    """
+    path = root / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise DatasetError(
+                f"{path}: format {manifest['format']}, this usbench reads {FORMAT}; "
+                "build the data set again with `usbench build-data`"
+            )
+        return Dataset(
+            root,
+            manifest["content_sha256"],
+            tuple(manifest["partial"]),
+            {code: (task["train"], task["test"]) for code, task in manifest["tasks"].items()},
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            f"{root} holds no data set (no {MANIFEST}); build one with "
+            f"`usbench build-data --out {root}`, or name another with --data"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is damaged ({error!r}); build the data set again with `usbench build-data`"
+        ) from None
+
+
+def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
+    """Images and masks of one task and split, resized once and kept beside the data set.
+
+    Args:
+        dataset: of `open_dataset`.
+        task: code of a task that has images.
+        split: "train" or "test".
+        size: height and width in px.
+    """
+    shards = sorted((dataset.root / task).glob(f"{split}-*.parquet"))
+    if not shards:
+        raise DatasetError(
+            f"{dataset.root}: no shard of task {task}, split {split}; "
+            "build the data set again with `usbench build-data`"
+        )
+    names = pq.read_table(shards, columns=["id", "group"]).to_pydict()
+    cache = dataset.root / "cache" / dataset.content_sha256[:12] / str(size)
+    paths = [cache / f"{task}-{split}-{kind}.npy" for kind in ("pixels", "masks")]
+    if all(path.is_file() for path in paths):
+        # mapped, not read: pages come in as they are copied to the device
+        pixels, masks = (np.load(path, mmap_mode="r") for path in paths)
+    else:
+        pixels, masks = _decode(shards, size, colour=TASKS[task].colour)
+        _keep(paths, (pixels, masks))
+    if len(pixels) != len(names["id"]):
+        raise DatasetError(f"{cache} does not fit its data set; remove it and try again")
+    return Images(task, names["id"], names["group"], pixels, masks)
+
+
+def _decode(
+    shards: list[Path], size: int, *, colour: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    rows = [
+        (row["image"]["bytes"], row["mask"]["bytes"])
+        for shard in shards
+        for row in pq.read_table(shard, columns=["image", "mask"]).to_pylist()
+    ]
+    with ThreadPoolExecutor() as pool:
+        resized = list(pool.map(lambda row: resize(row[0], row[1], size, colour=colour), rows))
+    return np.stack([image for image, _ in resized]), np.stack([mask for _, mask in resized])
+
+
+def resize(
+    image: bytes, mask: bytes, size: int, *, colour: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Decode and bring to (C, size, size) and (size, size): area average, and nearest pixel.
+
+    The aspect ratio is not kept, as in the released ProPL code; so that speckle does not alias,
+    the image is averaged over the area of each new pixel.
+    """
+    mode = cv2.IMREAD_COLOR_RGB if colour else cv2.IMREAD_GRAYSCALE
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
+    truth = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_GRAYSCALE)
+    pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+    truth = cv2.resize(truth, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    channels = pixels.transpose(2, 0, 1) if colour else pixels[None]
+    return np.ascontiguousarray(channels), (truth > 0).astype(np.uint8)
+
+
+def _keep(paths: list[Path], arrays: tuple[NDArray[np.uint8], ...]) -> None:
+    """Write the cache, if the data set may be written to; without it runs are only slower."""
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        for path, array in zip(paths, arrays, strict=True):
+            partial = path.with_suffix(".tmp")
+            with partial.open("wb") as file:
+                np.save(file, array)
+            partial.replace(path)
+    except OSError:
+        return

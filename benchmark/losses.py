@@ -1,0 +1,24 @@
+"""Loss terms that several methods share."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Dice loss of sigmoid probabilities, one value an image, then their mean.
+
+    Smoothing 1 and plain (unsquared) sums in the denominator, as the released ProPL code has it.
+
+    Args:
+        logits: (B, 1, H, W).
+        target: (B, 1, H, W) in [0, 1]; may be soft.
+    """
+    probs, target = logits.sigmoid().flatten(1), target.flatten(1)
+    overlap = (probs * target).sum(dim=1)
+    total = probs.sum(dim=1) + target.sum(dim=1)
+    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over pixels, plus Dice loss (ProPL, section 3)."""
+    return F.binary_cross_entropy_with_logits(logits, target) + soft_dice(logits, target)

@@ -1,0 +1,90 @@
+"""What a person sees while a run trains, and how they stop it."""
+
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from torch import Tensor
+
+REFRESH_SECONDS = 0.5  # reading a loss waits for the device: twice a second costs nothing
+
+
+class Progress:
+    """Bars for training and evaluation. Ctrl-C stops after the step, a second one at once.
+
+    Args:
+        title: printed above the bars.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.stopped = False
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._title = title
+        self._read = 0.0
+        self._note = ""
+
+    def __enter__(self) -> Self:
+        self._handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        for number in self._handlers:
+            signal.signal(number, self._stop)
+        self._bars.start()
+        self._bars.console.print(self._title, highlight=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            sys.exit(128 + number)
+        self.stopped = True
+
+    def training(self, part: str, start: int, total: int, batch: int) -> None:
+        """A training begins at step `start`."""
+        self._images = batch
+        self._first, self._began = start, time.monotonic()
+        self._bar = self._bars.add_task(f"{part:>3} train", total=total, completed=start, note="")
+
+    def step(self, step: int, terms: dict[str, Tensor]) -> None:
+        """A step is done; its loss terms and the images/s are shown now and then."""
+        now = time.monotonic()
+        if now - self._read > REFRESH_SECONDS:
+            self._read = now
+            losses = "  ".join(f"{name} {term.item():.3f}" for name, term in terms.items())
+            speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
+            self._note = f"{losses}  {speed:.0f} images/s"
+        self._bars.update(self._bar, completed=step, note=self._note)
+
+    def evaluating(self, task: str, images: int) -> None:
+        """The test images of a task are next."""
+        self._bar = self._bars.add_task(f"{task:>3} test ", total=images, note="")
+
+    def advance(self, images: int) -> None:
+        """So many of them are done."""
+        self._bars.advance(self._bar, images)

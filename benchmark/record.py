@@ -1,0 +1,140 @@
+"""A finished run on disk: what was run, on what, and what came out.
+
+    results/runs/<method>/<split>/seed<k>.json       the record, written last
+    results/runs/<method>/<split>/seed<k>.parquet    one row per test image, beside it
+    results/runs/<method>/<split>/seed<k>+<tag>.json  the same of an ablation or a variant
+
+Tables read nothing else.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dataset_builders.errors import UsageError
+
+SCHEMA = 1  # raise it when a field changes its meaning; `load` refuses others
+
+
+class RecordError(UsageError):
+    """A record that cannot be read, or that does not fit the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEntry:
+    """One task of a run: how it was trained and how many images were scored."""
+
+    train_labelled: int
+    train_unlabelled: int
+    test_images: int
+    steps: int
+    seconds: float  # training alone; a universal run's own time, repeated in each of its tasks
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """The data a run saw."""
+
+    content_sha256: str
+    partial: tuple[str, ...]  # tasks that lack images; empty for the whole data set
+    images: Mapping[str, tuple[int, int]]  # task -> (train, test)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Enough to print the run in any table, and to repeat it."""
+
+    method: str
+    split: str  # labelled share: "1_16", "1_8", "1_4", "full"
+    seed: int
+    preset: str  # "paper", "fast", "mini", "smoke"
+    tag: str  # "" for the method as its paper has it, else what differs: "prompting=false"
+    variant: str  # "paper", "released"
+    encoder: str  # timm's name
+    weights: str  # "imagenet", "packaged", "none"
+    parameters: int  # trainable
+    protocol: Mapping[str, object]  # every setting of the protocol in force
+    config: Mapping[str, object]  # every setting of the method in force
+    dataset: DatasetEntry
+    tasks: Mapping[str, TaskEntry]
+    machine: Mapping[str, str]  # device, torch, python, ...
+    commit: str  # of usbench: "<sha>", "<sha>-dirty", or "unknown"
+    finished: str  # ISO 8601, UTC
+
+    @property
+    def name(self) -> str:
+        """`propl/1_4/seed0`: the record's place under `runs/`."""
+        return run_name(self.method, self.split, self.seed, self.tag)
+
+
+def run_name(method: str, split: str, seed: int, tag: str = "") -> str:
+    """Name of a run; also its path under `runs/`, without ending."""
+    return f"{method}/{split}/seed{seed}" + (f"+{tag}" if tag else "")
+
+
+def path_of(results: Path, name: str) -> Path:
+    """Where the record of a run lies or will lie."""
+    return results / "runs" / f"{name}.json"
+
+
+def save(record: RunRecord, images: pd.DataFrame, results: Path) -> Path:
+    """Write per-image rows, then the record: a record that exists is a run that finished.
+
+    Args:
+        record: what was run.
+        images: one row per test image; columns `task`, `id`, `group`, then
+            `benchmark.metrics.COLUMNS`.
+        results: folder that holds `runs/`.
+    """
+    path = path_of(results, record.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = path.with_suffix(".parquet.tmp")
+    images.to_parquet(rows, index=False)
+    text = path.with_suffix(".json.tmp")
+    text.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n")
+    rows.replace(path.with_suffix(".parquet"))
+    return text.replace(path)
+
+
+def load(path: Path) -> RunRecord:
+    """One record.
+
+    Raises:
+        RecordError: not a record, or one of another schema.
+    """
+    try:
+        fields = json.loads(path.read_text())
+        if (found := fields.pop("schema")) != SCHEMA:
+            raise RecordError(
+                f"{path}: record schema {found}, this usbench reads {SCHEMA}; run it again"
+            )
+        data = fields.pop("dataset")
+        fields["dataset"] = DatasetEntry(
+            data["content_sha256"],
+            tuple(data["partial"]),
+            {task: (train, test) for task, (train, test) in data["images"].items()},
+        )
+        fields["tasks"] = {code: TaskEntry(**entry) for code, entry in fields["tasks"].items()}
+        return RunRecord(**fields)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"{path}: not a run record ({error}); move it away or run it again"
+        ) from error
+
+
+def load_all(results: Path) -> Iterator[RunRecord]:
+    """Every record under `results/runs`, in path order."""
+    for path in sorted((results / "runs").glob("*/*/seed*.json")):
+        yield load(path)
+
+
+def images_of(record: RunRecord, results: Path) -> pd.DataFrame:
+    """The per-image rows written beside a record."""
+    path = path_of(results, record.name).with_suffix(".parquet")
+    if not path.is_file():
+        raise RecordError(f"{path} is missing beside its record; run {record.name} again")
+    return pd.read_parquet(path)

@@ -1,0 +1,132 @@
+"""Records -> tables -> terminal or files; opens no image and no checkpoint, imports no torch."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark import render
+from benchmark.captions import Filled, fill
+from benchmark.paper import read_paper
+from benchmark.profiles import PROFILES, Profile
+from benchmark.record import RecordError, RunRecord, images_of, load_all
+from benchmark.settings import choose
+from benchmark.tables import TABLES, Run, Table, TableError
+
+FILES = {"md": render.markdown, "csv": render.comma_separated, "tex": render.latex}
+FORMATS = ("terminal", "md", "csv", "latex")
+
+
+def report(
+    results: Path,
+    tables: Sequence[int] | None = None,
+    format: str = "terminal",
+    out: Path | None = None,
+    profile: str = "paper",
+) -> str:
+    """Tables as text, also written to `out` if given.
+
+    Args:
+        results: folder that holds `runs/`.
+        tables: numbers of the paper's tables; None for all that have a run.
+        format: one of FORMATS.
+        out: a file to write.
+        profile: how images are scored, one of `benchmark.profiles.PROFILES`.
+
+    Raises:
+        TableError: no runs, no such table, or runs that cannot stand in one table.
+        RecordError: a run that cannot be read.
+        ValueError: unknown format or profile.
+    """
+    choose("format", format, FORMATS)
+    filled = fill_tables(results, tables, profile)
+    if format == "terminal":
+        width = shutil.get_terminal_size(fallback=(120, 40)).columns
+        text = render.terminal(filled, width, colour=out is None and sys.stdout.isatty())
+    else:
+        text = FILES[{"latex": "tex"}.get(format, format)](filled)
+    if out is not None:
+        _write(out, text)
+    return text
+
+
+def write_all(results: Path) -> list[Path]:
+    """Write `tables/table<N>.md`, `.csv` and `.tex` for every table that has a run.
+
+    The same records give the same bytes; nothing is written unless all tables can be made.
+
+    Raises:
+        TableError, RecordError: as `report`.
+    """
+    texts = {
+        results / "tables" / f"table{filled.table.number}.{ending}": write([filled])
+        for filled in fill_tables(results)
+        for ending, write in FILES.items()
+    }
+    for path, text in texts.items():
+        _write(path, text)
+    return list(texts)
+
+
+def fill_tables(
+    results: Path, numbers: Sequence[int] | None = None, profile: str = "paper"
+) -> list[Filled]:
+    """Tables with their cells and words; arguments and errors as `report`."""
+    scored_by = PROFILES[choose("profile", profile, PROFILES)]
+    records = list(load_all(results))
+    if not records:
+        raise TableError(
+            f"no runs in {results / 'runs'}; make one with "
+            "`usbench run --method propl --split 1_4`, or name another folder with --results"
+        )
+    # Mixtures are refused before any run is scored.
+    chosen = {table: table.select(records) for table in _wanted(numbers, records)}
+    names = {record.name: record for own in chosen.values() for record in own}
+    runs = {name: score(record, results, scored_by) for name, record in names.items()}
+    paper = read_paper()
+    return [
+        fill(table, [runs[record.name] for record in own], paper, scored_by)
+        for table, own in chosen.items()
+    ]
+
+
+def score(record: RunRecord, results: Path, profile: Profile) -> Run:
+    """A run's scores, from its per-image rows.
+
+    Raises:
+        RecordError: the rows are missing, or not those of the record.
+    """
+    images = images_of(record, results)
+    counted = {str(task): len(rows) for task, rows in images.groupby("task")}
+    recorded = {task: entry.test_images for task, entry in record.tasks.items()}
+    if counted != recorded:
+        raise RecordError(
+            f"{record.name}: its Parquet file has the images {counted}, its record "
+            f"{recorded}; run it again"
+        )
+    try:
+        scores = {str(task): profile.task_scores(rows) for task, rows in images.groupby("task")}
+    except RecordError as error:
+        raise RecordError(f"{record.name}: {error}") from error
+    return Run(record, scores)
+
+
+def _wanted(numbers: Sequence[int] | None, records: Sequence[RunRecord]) -> list[Table]:
+    if numbers is not None:
+        known = {str(number): table for number, table in TABLES.items()}
+        return [known[choose("table", str(number), known)] for number in numbers]
+    with_runs = [table for table in TABLES.values() if any(map(table.row_of, records))]
+    if not with_runs:
+        raise TableError(
+            f"none of the {len(records)} runs stands in Tables 1-6, which show the splits "
+            f"{', '.join(sorted({table.partition for table in TABLES.values()}))} of "
+            "methods as published and ProPL's ablations"
+        )
+    return with_runs
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

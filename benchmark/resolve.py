@@ -1,0 +1,130 @@
+"""From what the user asked for to every setting in force. Nothing is written here."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark import machine
+from benchmark.dataset import Dataset, open_dataset
+from benchmark.method import Method
+from benchmark.methods import METHODS
+from benchmark.protocol import PRESETS, SPLITS, Protocol
+from benchmark.settings import choose, field_names, override
+from dataset_builders.errors import UsageError
+
+
+class RunError(UsageError):
+    """The run cannot start: unknown names, or results that it would overwrite."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; `resolve` turns it into settings."""
+
+    method: str
+    split: str
+    seed: int = 0
+    tasks: tuple[str, ...] = ()  # all tasks that have images
+    preset: str = "paper"
+    variant: str = "paper"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    data: Path = Path("data")
+    results: Path = Path("results")
+    device: str = "auto"
+    resume: bool = False
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with every name resolved and every setting in force."""
+
+    request: Request
+    kind: type[Method]
+    config: Method.Config
+    protocol: Protocol
+    dataset: Dataset
+    tasks: tuple[str, ...]
+    tag: str
+    device: torch.device
+
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """Name of each training -> the tasks it serves."""
+        if self.kind.universal:
+            return {"all": self.tasks}
+        return {task: (task,) for task in self.tasks}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the outcome, of plain values: runs with equal settings are equal."""
+        return {
+            "method": self.request.method,
+            "split": self.request.split,
+            "seed": self.request.seed,
+            "variant": self.request.variant,
+            "preset": self.request.preset,
+            "protocol": asdict(self.protocol),
+            "config": asdict(self.config),
+            "dataset": self.dataset.content_sha256,
+        }
+
+
+def resolve(request: Request) -> Plan:
+    """Look every name up and build every setting; nothing is written.
+
+    Raises:
+        ValueError: a name or a value that cannot be; the message lists what can.
+    """
+    entry = METHODS[choose("method", request.method, METHODS)]
+    choose("split", request.split, SPLITS)
+    choose("preset", request.preset, PRESETS)
+    if entry.target is None:
+        ready = ", ".join(name for name, other in METHODS.items() if other.target)
+        raise RunError(f"{entry.title} is not implemented yet; there are: {ready}")
+    module, _, kind_name = entry.target.partition(":")
+    kind: type[Method] = getattr(importlib.import_module(module), kind_name)
+    choose(f"variant of {request.method}", request.variant, kind.variants)
+    if kind.unlabelled and request.split == "full":
+        raise RunError(
+            f"{entry.title} learns from unlabelled images and split 'full' leaves none; "
+            f"choose one of: {', '.join(name for name in SPLITS if name != 'full')}"
+        )
+    dataset = open_dataset(request.data)
+    for task in request.tasks:
+        choose("task", task, dataset.images)
+    protocol, config = PRESETS[request.preset], kind.Config()
+    for changes in (kind.variants[request.variant], request.overrides):
+        known = [*field_names(protocol), *field_names(config)]
+        for setting in changes:
+            choose("setting", setting, known)
+        mine = set(field_names(config))
+        config = override(config, {k: v for k, v in changes.items() if k in mine})
+        protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
+    return Plan(
+        request=request,
+        kind=kind,
+        config=config,
+        protocol=protocol,
+        dataset=dataset,
+        tasks=request.tasks or tuple(dataset.images),
+        tag=_tag(kind, config, request),
+        device=machine.pick_device(request.device),
+    )
+
+
+def _tag(kind: type[Method], config: Method.Config, request: Request) -> str:
+    """What makes this run another than the method as its paper has it."""
+    plain = kind.variants[request.variant]
+    usual = override(kind.Config(), {k: v for k, v in plain.items() if k in field_names(config)})
+    changed = {
+        name: getattr(config, name)
+        for name in field_names(config)
+        if getattr(config, name) != getattr(usual, name)
+    }
+    variant = [request.variant] if request.variant != "paper" else []
+    return ",".join(variant + [f"{name}={str(value).lower()}" for name, value in changed.items()])

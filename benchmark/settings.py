@@ -1,0 +1,74 @@
+"""`--set name=value`: overrides of frozen dataclasses, converted by the type of the field."""
+
+import dataclasses
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_type_hints
+
+from dataset_builders.errors import UsageError
+
+Settings = TypeVar("Settings")
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """`name` if it is known.
+
+    Raises:
+        UsageError: names the known ones, and the likely one.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    close = get_close_matches(name, names, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    raise UsageError(f"unknown {kind} '{name}'{hint}; choose one of: {', '.join(names)}")
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
+    """`["rate=3e-4"]` as `{"rate": "3e-4"}`.
+
+    Raises:
+        UsageError: not of the form name=value, or a name given twice.
+    """
+    overrides: dict[str, str] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not (equals and name and value):
+            raise UsageError(f"--set {text}: write it as name=value, for example --set rate=3e-4")
+        if name in overrides:
+            raise UsageError(f"--set {name} is given twice: {overrides[name]} and {value}")
+        overrides[name] = value
+    return overrides
+
+
+def field_names(settings: object) -> list[str]:
+    """Names that `override` accepts for these settings."""
+    return [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+
+
+def override(settings: Settings, overrides: dict[str, Any]) -> Settings:
+    """A copy with the named fields changed; text is converted by the field's type.
+
+    Raises:
+        UsageError: unknown name, text of the wrong kind, or a value the settings refuse.
+    """
+    kinds = get_type_hints(type(settings))
+    for name in overrides:
+        choose("setting", name, field_names(settings))
+    values = {name: _convert(name, value, kinds[name]) for name, value in overrides.items()}
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - any field of settings
+    if not isinstance(value, str):
+        return value
+    if kind is bool:
+        if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise UsageError(f"--set {name}={value}: {name} is true or false")
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(
+            f"--set {name}={value}: {name} needs a value of type {kind.__name__}"
+        ) from None

@@ -1,0 +1,232 @@
+import csv
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from fake_records import make_ablation, make_record, make_run
+
+from benchmark import render
+from benchmark.captions import fill
+from benchmark.methods import METHODS
+from benchmark.paper import read_paper
+from benchmark.profiles import PROFILES
+from benchmark.tables import COLUMNS, TABLES
+from dataset_builders.tasks import TASKS
+
+PAPER = read_paper()
+PARTIAL = replace(
+    make_record().dataset,
+    partial=("BC", "OT"),
+    images={**dict.fromkeys(TASKS, (600, 200)), "BC": (122, 41), "OT": (31, 10)},
+)
+
+
+def filled(*runs, number=3):
+    return fill(TABLES[number], runs, PAPER, PROFILES["paper"])
+
+
+def some_runs():
+    """A method with three seeds and wide numbers, one with a seed, one with two tasks."""
+    seeds = [make_run(make_record(seed=seed), 0.4 + 0.25 * seed, 100.0 + seed) for seed in range(3)]
+    few = make_run(make_record("fixmatch", tasks=("BC", "FH")), 0.6)
+    return *seeds, make_run(make_record("unet"), 0.7), few
+
+
+FULL = filled(*some_runs())
+EMPTY = [filled(number=number) for number in TABLES]
+
+
+@pytest.mark.parametrize("form", [render.markdown, render.latex, render.comma_separated])
+def test_tables_without_runs_hold_the_papers_values_and_no_others(form):
+    text = form(EMPTY)
+    for table in EMPTY:
+        assert form([table]) in text or form is render.comma_separated
+    assert "64.15" in text
+    assert "85.50" in text
+    assert not re.search(r"\bnan\b|None|\b0\.00", text)
+    assert "**85" not in text
+    assert "textbf" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 112, 120, 200])
+def test_terminal_lines_fit_and_nothing_is_cut(width):
+    text = render.terminal([FULL, EMPTY[5]], width, colour=False)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "\x1b" not in text
+    for entry in METHODS.values():
+        assert text.count(f"\n{entry.title} ") >= 3  # blocks
+    assert "resnet34, imagenet" in text
+
+
+def test_a_narrower_terminal_gets_80_columns():
+    assert render.terminal([FULL], 40, colour=False) == render.terminal([FULL], 80, colour=False)
+
+
+def test_terminal_rows():
+    text = render.terminal([FULL], 120, colour=False)
+    block = text[text.index("Dice (%)") : text.index("IoU (%)")].splitlines()
+    at = next(i for i, line in enumerate(block) if line.startswith("ProPL"))
+    ours, spread, paper = (line.split() for line in block[at : at + 3])
+    assert ours == ["ProPL", "ours", *["65.00"] * 9]
+    assert spread == ["resnet34,", "imagenet", "±", *["25.00"] * 9]
+    assert " ".join(paper) == "paper 77.18 96.56 88.72 93.00 85.24 78.31 89.52 75.44 85.50"
+    fixmatch = next(line.split() for line in block if line.startswith("FixMatch"))
+    assert fixmatch == ["FixMatch", "ours", "60.00", "60.00", *"———————"]
+    pspnet = next(line.split() for line in block if line.startswith("PSPNet"))
+    assert pspnet == ["PSPNet", "ours", *"—————————"]
+    hd95 = text[text.index("HD95 (px)") :]
+    assert "paper" not in hd95.splitlines()[4:25]
+    assert "101.00" in hd95
+
+
+def test_terminal_letters_are_bold_and_dim_if_there_is_colour():
+    text = render.terminal([FULL], 120, colour=True)
+    assert "\x1b[1m70.00\x1b[0m" in text  # the best
+    assert "\x1b[2m85.50\x1b[0m" in text  # the paper's
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert plain.split() == render.terminal([FULL], 120, colour=False).split()
+
+
+def test_markdown_rows_are_whole():
+    text = render.markdown([FULL])
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {len(COLUMNS) + 3}
+    # per block a header, its rule, four categories and 21 methods; the paper's where it has any
+    assert len(rows) == 3 * (2 + 4 + 21) + 2 * 21
+    assert f"| ProPL | resnet34, imagenet |{' 65.00 ± 25.00 |' * 9}" in text
+    assert "| U-Net | resnet34, imagenet | **70.00** |" in text
+    assert "| *paper* |  | *77.18* |" in text
+    assert f"| PSPNet | — |{' — |' * 9}" in text
+
+
+def test_csv_is_tidy():
+    lines = list(csv.DictReader(io.StringIO(render.comma_separated([FULL]))))
+    assert len(lines) == 3 * 21 * 9
+    assert list(lines[0]) == list(render.CSV_HEADER)
+    by_key = {(x["metric"], x["method"], x["task"]): x for x in lines}
+    assert len(by_key) == len(lines)
+    assert by_key["dice", "propl", "mean"] == {
+        "table": "3",
+        "partition": "1_4",
+        "metric": "dice",
+        "method": "propl",
+        "task": "mean",
+        "ours": "65.0000",
+        "sd": "25.0000",
+        "seeds": "0 1 2",
+        "paper": "85.50",
+        "encoder": "resnet34",
+        "weights": "imagenet",
+        "preset": "paper",
+        "note": "",
+    }
+    assert by_key["hd95", "unet", "TN"]["paper"] == ""
+    assert by_key["hd95", "unet", "TN"]["ours"] == "5.0000"
+    assert by_key["dice", "unet", "TN"]["sd"] == ""
+    not_run, no_value = by_key["dice", "ddfp", "BC"], by_key["iou", "fixmatch", "mean"]
+    assert (not_run["ours"], not_run["seeds"], not_run["note"]) == ("", "", "not run")
+    assert (no_value["ours"], no_value["note"]) == ("", "no value")
+
+
+def test_csv_names_ablations_and_has_one_header():
+    runs = [make_run(make_ablation(pud=False, uplc=True))]
+    text = render.comma_separated([filled(*runs), filled(*runs, number=6)])
+    lines = list(csv.DictReader(io.StringIO(text)))
+    methods = {line["method"] for line in lines if line["table"] == "6" and line["ours"]}
+    assert methods == {"propl -PuD"}
+    assert text.count("table,partition") == 1
+
+
+def test_partial_tasks_are_marked_with_their_counts():
+    runs = [make_run(make_record(dataset=PARTIAL)), make_run(make_record("unet", dataset=PARTIAL))]
+    table = filled(*runs)
+    header = "| Dice (%) | Encoder, weights | BC† | FH | LA | LV | MD | OT† | TG | TN | mDice† |"
+    assert header in render.markdown([table])
+    assert "partial: BC, OT." in table.caption
+    note = "† fewer than 800 images a task (600 train + 200 test): BC 122 + 41, OT 31 + 10."
+    assert note in table.notes
+    lines = csv.DictReader(io.StringIO(render.comma_separated([table])))
+    partial = {line["task"] for line in lines if "partial data" in line["note"]}
+    assert partial == {"BC", "OT", "mean"}
+    assert "†" not in render.markdown([FULL])
+
+
+def test_the_caption_says_how_the_runs_were_made():
+    assert FULL.caption.startswith("Preset paper: 224×224 px, 200 epochs, batch 16. ")
+    for words in (
+        "profile paper, per-image Dice",
+        "Seeds 0, 1, 2: mean ± sample standard deviation over seeds.",
+        "encoder weights imagenet; text encoder of methods with prompts bert.",
+        "Dataset 0123456789ab. ",
+        "Device: cpu (x86_64).",
+    ):
+        assert words in FULL.caption
+    mini = filled(make_run(make_record("unet", preset="mini", seed=7)))
+    assert "Preset mini, not the paper's protocol: 64×64 px, 150 steps a task" in mini.caption
+    assert "Seed 7. " in mini.caption
+    assert "encoder weights packaged" in mini.caption
+
+
+def test_other_encoders_and_weights_are_marked():
+    assert not any("‡" in note for note in FULL.notes)
+    mini = filled(make_run(make_record("unet", preset="mini")))
+    assert "| U-Net | tf_efficientnet_lite0, packaged ‡ |" in render.markdown([mini])
+    assert "‡ not the method's own encoder with ImageNet weights." in mini.notes
+    scratch = filled(make_run(make_record("unet", weights="none", encoder="")))
+    assert scratch.setup(TABLES[3].rows[0]) == "own, none ‡"
+    plain = filled(make_run(make_record("unet", encoder="")))
+    assert plain.setup(TABLES[3].rows[0]) == "own, imagenet"
+
+
+def test_notes_count_what_the_numbers_hide():
+    run = make_run(make_record())
+    scores = {**run.scores, "BC": replace(run.scores["BC"], empty_prediction=3, hd95_dropped=2)}
+    scores["FH"] = replace(scores["FH"], empty_mask=1)
+    notes = filled(replace(run, scores=scores)).notes
+    assert "Empty predictions: ProPL 3 of 32." in notes
+    assert "Empty masks: 1 of 32." in notes
+    assert "Images that HD95 leaves out: ProPL 2 of 32." in notes
+    assert "—: not run (20 of 21 rows)." in notes
+    assert not any("Bold" in note for note in notes)
+    assert "Empty predictions: none." in FULL.notes
+    assert "Tasks not run (FixMatch: LA, LV, MD, OT, TG, TN): such a run has no mean." in FULL.notes
+    assert "Fewer seeds than the caption names (U-Net: 0; FixMatch: 0)." in FULL.notes
+
+
+def test_latex_escapes_and_balances():
+    runs = [make_run(make_record("unet", preset="mini", encoder="a_b%{#}&\\~^$"))]
+    text = render.latex([filled(*runs)])
+    assert r"a\_b\%\{\#\}\&\textbackslash{}\textasciitilde{}\textasciicircum{}\$" in text
+    assert text.isascii()
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    rows = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(COLUMNS)}
+    assert len(rows) == 3 * (1 + 21) + 2 * 21
+
+
+@pytest.mark.slow
+def test_latex_compiles(tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex")
+    odd = filled(make_run(make_record("unet", preset="mini", encoder="a_b%{#}&\\~^$<>")))
+    (tmp_path / "tables.tex").write_text(render.latex([FULL, odd, *EMPTY]))
+    (tmp_path / "page.tex").write_text(
+        r"\documentclass[twocolumn]{article}\usepackage[margin=0.75in]{geometry}"
+        r"\usepackage{booktabs}\begin{document}\input{tables}\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout

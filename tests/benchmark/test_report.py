@@ -1,0 +1,138 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_records import IMAGES, make_ablation, make_record, save_run
+
+from benchmark.record import RecordError, images_of
+from benchmark.report import fill_tables, report, write_all
+from benchmark.tables import METRICS, Row, TableError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def results(tmp_path):
+    """ProPL with two seeds and U-Net at 1/4, ProPL without PuD at 1/16."""
+    save_run(tmp_path, make_record(), 0.8)
+    save_run(tmp_path, make_record(seed=1), 0.9)
+    save_run(tmp_path, make_record("unet"), 0.6, empty=1)
+    save_run(tmp_path, make_ablation(pud=False, uplc=True, split="1_16"), 0.5)
+    return tmp_path
+
+
+def test_rows_on_disk_become_cells(results):
+    (table,) = fill_tables(results, [3])
+    dice, iou, hd95 = (table.cells[metric] for metric in METRICS)
+    assert dice[Row("propl")]["mean"].mean == pytest.approx(85)
+    assert dice[Row("propl")]["BC"].spread == pytest.approx(50**0.5)
+    assert iou[Row("propl")]["TN"].values[0] == pytest.approx(100 * 80 / 120)
+    assert hd95[Row("propl")]["TN"].mean == 5  # the larger direction
+    # a quarter of U-Net's predictions are empty: Dice 0, HD95 the diagonal of 30 x 40 px
+    assert dice[Row("unet")]["BC"].mean == pytest.approx(45)
+    assert hd95[Row("unet")]["BC"].mean == pytest.approx((3 * 5 + 50) / 4)
+    assert f"Empty predictions: U-Net 8 of {8 * IMAGES}." in table.notes
+
+
+def test_tables_that_have_a_run_are_the_default(results):
+    assert [table.table.number for table in fill_tables(results)] == [3, 4, 6]
+    assert [table.table.number for table in fill_tables(results, [2, 1])] == [2, 1]
+
+
+def test_another_profile_scores_the_same_rows_anew(results):
+    (table,) = fill_tables(results, [3], "medpy")
+    assert table.cells[METRICS[2]][Row("unet")]["BC"].mean == 4.5
+    assert f"Images that HD95 leaves out: U-Net 8 of {8 * IMAGES}." in table.notes
+    assert "profile medpy" in table.caption
+
+
+@pytest.mark.parametrize("form", ["terminal", "md", "csv", "latex"])
+def test_the_text_returned_is_the_text_written(results, tmp_path, form):
+    out = tmp_path / "new" / "tables.txt"
+    text = report(results, [3], form, out)
+    assert out.read_text(encoding="utf-8") == text == report(results, [3], form)
+    assert list(out.parent.iterdir()) == [out]
+    assert "85.00" in text
+    assert "\x1b" not in text
+
+
+def test_the_terminal_is_as_wide_as_it_says(results, monkeypatch):
+    for columns in (80, 130):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        width = max(map(len, report(results).splitlines()))
+        assert columns - 25 < width <= columns
+
+
+def test_the_same_records_give_the_same_bytes(results, tmp_path_factory):
+    paths = write_all(results)
+    expected = [f"table{n}.{ending}" for n in (3, 4, 6) for ending in ("md", "csv", "tex")]
+    assert [path.name for path in paths] == expected
+    assert sorted((results / "tables").iterdir()) == sorted(paths)
+    other = tmp_path_factory.mktemp("other")
+    save_run(other, make_ablation(pud=False, uplc=True, split="1_16"), 0.5)
+    save_run(other, make_record("unet"), 0.6, empty=1)
+    save_run(other, make_record(seed=1), 0.9)
+    save_run(other, make_record(), 0.8)
+    for path, again in zip(paths, write_all(other), strict=True):
+        assert path.read_bytes() == again.read_bytes()
+
+
+def test_a_mixture_in_one_table_leaves_all_files_as_they_were(results):
+    before = {path: path.read_bytes() for path in write_all(results)}
+    data = replace(make_record().dataset, content_sha256="f" * 64)
+    save_run(results, make_record("unet", split="1_16"), 0.1)
+    save_run(results, make_record("propl", split="1_16", dataset=data), 0.1)
+    with pytest.raises(TableError, match=r"propl/1_16/seed0 and unet/1_16/seed0: dataset\."):
+        write_all(results)
+    with pytest.raises(TableError):
+        report(results, out=results / "out.md")
+    assert {path: path.read_bytes() for path in (results / "tables").iterdir()} == before
+    assert not (results / "out.md").exists()
+    assert "85.00" in report(results, [3])  # the other tables can still be had
+
+
+def test_no_runs_say_what_to_run(tmp_path):
+    with pytest.raises(TableError, match="usbench run --method propl --split 1_4"):
+        report(tmp_path)
+    save_run(tmp_path, make_record(split="full"))
+    with pytest.raises(TableError, match="none of the 1 runs stands in Tables 1-6"):
+        report(tmp_path)
+    assert "No run has been made yet" in report(tmp_path, [2])
+
+
+def test_unknown_names_are_answered_with_the_known(results):
+    with pytest.raises(ValueError, match=r"unknown table '7'.* 1, 2, 3, 4, 5, 6"):
+        report(results, [7])
+    with pytest.raises(ValueError, match=r"unknown format 'html'.* terminal, md, csv, latex"):
+        report(results, format="html")
+    with pytest.raises(ValueError, match=r"unknown profile 'papers'.* paper, "):
+        report(results, profile="papers")
+
+
+def test_rows_that_are_not_the_records_are_refused(results):
+    record = make_record("unet")
+    rows = results / "runs" / f"{record.name}.parquet"
+    frame = images_of(record, results)
+    frame.iloc[1:].to_parquet(rows)
+    with pytest.raises(RecordError, match=r"unet/1_4/seed0: .*'BC': 3.* run it again"):
+        report(results)
+    frame.drop(columns="tp").to_parquet(rows)
+    with pytest.raises(RecordError, match=r"unet/1_4/seed0: .*tp"):
+        report(results)
+    rows.unlink()
+    with pytest.raises(RecordError, match="missing"):
+        report(results)
+
+
+def test_a_protocol_without_a_setting_is_named(results):
+    save_run(results, make_record("unet", split="1_8", protocol={"size": 224}))
+    with pytest.raises(TableError, match="unet/1_8/seed0: its protocol lacks '"):
+        report(results)
+
+
+def test_reports_start_without_torch_and_numba():
+    script = "import sys, benchmark.report; print({'torch', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
