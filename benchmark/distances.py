@@ -152,8 +152,8 @@ def _nearest(pred: Points, mask: Points) -> Squared:
 def _order_statistic(values: Squared, rank: int) -> np.int32:
     """The value at `rank` (from 0) of the sorted values, without sorting.
 
-    Halves the range of values, counting how many lie below: at most 31 passes free of
-    data-dependent jumps, some ten times faster than quickselect at a few hundred values.
+    Halves the range of values, counting how many lie below: at most 31 passes without a jump that
+    depends on the data. At 350 values this takes an eighth of the time of `numpy.partition`.
     """
     low, high = np.int32(0), values.max()
     while low < high:

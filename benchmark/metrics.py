@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-# The surface of a mask is its foreground pixels that have a background pixel, or the image's end,
+# The surface of a mask is its foreground pixels that have a background pixel, or the border,
 # above, below, left or right of them. A directed distance runs from a surface pixel's centre to
 # the nearest surface pixel of the other mask; quantiles are linearly interpolated.
 # Distances are NaN where the prediction, the mask, or both are empty.
@@ -43,8 +43,8 @@ def measure(
 ) -> dict[str, npt.NDArray[np.int64 | np.float64]]:
     """Statistics of N predictions against their masks.
 
-    Threads rather than numba's own parallel loops: those compile for seconds longer, and bring a
-    pool that must not be entered from two threads at once nor survives a fork.
+    Threads share the images, not numba's parallel loops: the pool that numba brings itself must
+    not be entered from two threads at once, and an evaluation may run beside another.
 
     Args:
         pred: (N, H, W), anything but 0 is foreground.

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from dataset_builders.errors import UsageError
+
 TABLES_CSV = Path(__file__).parents[1] / "results" / "paper" / "tables.csv"
 
 
-class PaperError(ValueError):
+class PaperError(UsageError):
     """The paper's numbers are absent or cannot be read."""
 
 

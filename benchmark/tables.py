@@ -14,6 +14,7 @@ from benchmark.methods import METHODS
 from benchmark.paper import Place
 from benchmark.profiles import Scores
 from benchmark.record import RunRecord
+from dataset_builders.errors import UsageError
 from dataset_builders.tasks import PARTITIONS, TASKS
 
 MEAN = "mean"  # the column after the tasks
@@ -21,7 +22,7 @@ COLUMNS = (*TASKS, MEAN)
 DECIMALS = 2  # as the paper prints
 
 
-class TableError(ValueError):
+class TableError(UsageError):
     """Records that cannot stand in one table, or a table that cannot be made."""
 
 

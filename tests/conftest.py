@@ -1,10 +1,14 @@
 """Shared fixtures: real images where they are at hand, synthetic archives always."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+# Two test processes on two cores: torch's own threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
@@ -29,3 +33,15 @@ def raw_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = tmp_path_factory.mktemp("pack") / "raw"
     subprocess.run([sys.executable, str(script), str(raw)], check=True, capture_output=True)
     return raw
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set built from synthetic archives: 8 tasks of some 24 images."""
+    from dataset_builders import phantom
+    from dataset_builders.build import build
+
+    folder = tmp_path_factory.mktemp("small")
+    phantom.write(folder / "raw", images=24, size=64)
+    build(folder / "raw", folder / "data", allow_missing=True)
+    return folder / "data"

@@ -30,6 +30,10 @@ class Archives:
         found = self.finder.find(SOURCES[source])
         return {path.as_posix(): file for path, file in found.items()}
 
+    def file(self, source: str, ending: str) -> Path:
+        (file,) = (file for name, file in self.files(source).items() if name.endswith(ending))
+        return file
+
     def index(self, source: str) -> Listing:
         return SOURCES[source].index(self.finder.find(SOURCES[source]))
 
@@ -85,6 +89,19 @@ def test_every_way_into_the_finder_is_used(archives):
     assert used["camus"] == used["hmc_qu"] == used["udiat"] == []
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_organ_stands_out_from_its_surroundings(archives, name):
+    contrast: dict[str, list[float]] = {}
+    for item, sample in archives.read(name):
+        grey = sample.image if sample.image.ndim == 2 else sample.image.mean(axis=2)
+        ring = ndimage.binary_dilation(sample.mask, iterations=4) & ~sample.mask
+        rim = sample.mask & ~ndimage.binary_erosion(sample.mask, iterations=4)
+        difference = abs(float(grey[rim].mean()) - float(grey[ring].mean()))
+        contrast.setdefault(item.task, []).append(difference)
+    for task, differences in contrast.items():
+        assert np.median(differences) > 15, task
+
+
 def test_no_grey_level_separates_the_organ(archives):
     """Neither below nor above any one threshold, else a network has nothing to learn."""
     pixels: dict[str, list[np.ndarray]] = {}
@@ -126,10 +143,8 @@ def test_a_source_is_the_same_alone_as_among_others_and_another_with_another_see
 
 
 def test_busi_stores_masks_three_ways_and_several_an_image(archives):
-    files = archives.files("busi")
-
     def kind(name: str) -> tuple[int, int]:  # bits a channel, colour type of PNG
-        header = files[f"Dataset_BUSI_with_GT/{name}.png"].read_bytes()
+        header = archives.file("busi", f"Dataset_BUSI_with_GT/{name}.png").read_bytes()
         return header[24], header[25]
 
     assert kind("benign/benign (1)") == (8, 2)
@@ -165,11 +180,12 @@ def test_hc18_outlines_are_thin_and_one_is_open_at_the_edge(archives):
 
 
 def test_hc18_table_fits_its_outlines(archives):
-    files = archives.files("hc18")
-    lines = files["training_set_pixel_size_and_HC.csv"].read_text().splitlines()
+    table = archives.file("hc18", "training_set_pixel_size_and_HC.csv")
+    lines = table.read_text().splitlines()
     assert lines[0] == "filename,pixel size(mm),head circumference (mm)"
     for name, pixel, circumference in (line.split(",") for line in lines[1:-1]):  # the last is cut
-        outline = picture(files[f"training_set/{name.replace('.png', '_Annotation.png')}"])
+        annotation = name.replace(".png", "_Annotation.png")
+        outline = picture(archives.file("hc18", f"training_set/{annotation}"))
         _, (width, height), _ = cv2.fitEllipse(cv2.findNonZero(outline))
         a, b = width / 2, height / 2
         pixels = np.pi * (3 * (a + b) - np.sqrt((3 * a + b) * (a + 3 * b)))
@@ -187,19 +203,22 @@ def test_camus_axes_labels_and_spacing(archives):
     lateral, depth = np.argwhere(image.get_fdata() > 0).T
     near, far = lateral[depth < 5], lateral[depth > depth.max() / 2]
     assert np.ptp(near) < np.ptp(far) / 4  # the apex of the sector is where depth begins
+    assert near.mean() == pytest.approx(image.shape[0] / 2, rel=0.1)
     labels = mask.get_fdata()
     assert set(np.unique(labels)) == {0, 1, 2, 3}
     cavity, wall, atrium = (np.argwhere(labels == label)[:, 1].mean() for label in (1, 2, 3))
-    assert wall < cavity < atrium
+    assert wall < cavity < atrium - 0.2 * image.shape[1]
 
 
 def test_camus_has_a_patient_in_the_old_layout(archives):
     files = archives.files("camus")
     assert "training/patient0001/patient0001_2CH_ED.mhd" in files
     assert not any("database_nifti/patient0001/" in name for name in files)
-    spacing = {item.group: sample.spacing_mm for item, sample in archives.read("camus")}
-    assert spacing["patient0001"] == (0.154, 0.308)
-    assert spacing["patient0002"] == (0.308, 0.308)
+    samples = {item.group: sample for item, sample in archives.read("camus")}
+    for patient, spacing in {"patient0001": (0.154, 0.308), "patient0002": (0.308, 0.308)}.items():
+        assert samples[patient].spacing_mm == spacing
+        height, width = np.multiply(samples[patient].mask.shape, spacing)
+        assert 0.7 < height / width < 1  # in mm
 
 
 def test_camus_has_one_exam_under_two_numbers(archives):
@@ -232,15 +251,22 @@ def test_hmc_qu_sheet_clips_and_masks_agree(archives):
             assert predicted.dtype == np.float32
 
 
-def test_hmc_qu_masks_lie_on_the_bright_wall(archives):
-    for item, sample in archives.read("hmc_qu"):
-        ring = ndimage.binary_dilation(sample.mask, iterations=3) & ~sample.mask
-        assert sample.image[sample.mask].mean() > 1.2 * sample.image[ring].mean(), item.id
+def test_hmc_qu_masks_belong_to_the_frames_from_the_reference_on(archives):
+    files = archives.files("hmc_qu")
+    clip = "ES0002_4CH_1"  # reference frame 4
+    masks = loadmat(files[f"LV Ground-truth Segmentation Masks/Mask_{clip}.mat"])["predicted"] > 0
+    video = cv2.VideoCapture(str(files[f"HMC-QU/A4C/{clip}.avi"]))
+    frames = [cv2.resize(video.read()[1], (224, 224)).mean(axis=2) for _ in range(4 + len(masks))]
+
+    def brightness_of_the_wall(first: int) -> float:
+        return np.mean([frames[first + i][mask].mean() for i, mask in enumerate(masks)])
+
+    assert np.argmax([brightness_of_the_wall(first) for first in range(5)]) == 3
 
 
 def test_mmotu_stores_each_mask_three_times(archives):
     files = archives.files("mmotu")
-    masks = {name: file for name, file in files.items() if name.startswith("OTU_2d/annotations/")}
+    masks = {name: file for name, file in files.items() if "OTU_2d/annotations/" in name}
     assert len(masks) == 3 * len(archives.index("mmotu").items)
     for name, file in masks.items():
         mask = picture(file)
@@ -274,7 +300,7 @@ def test_tn3k_counts_twice_from_zero_and_rings_in_its_masks(archives):
     levels = np.unique(np.concatenate([picture(file).ravel() for file in masks]))
     assert len(levels) > 10
     assert not ((levels > 30) & (levels < 225)).any()
-    fold = files["Thyroid Dataset/tn3k/tn3k-trainval-fold1.json"].read_text()
+    fold = archives.file("tn3k", "tn3k/tn3k-trainval-fold1.json").read_text()
     assert '"val": [1, 6, 11]' in fold
 
 

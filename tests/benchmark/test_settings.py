@@ -1,0 +1,76 @@
+"""Overrides by name and type; nonsense is refused at once."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from benchmark.protocol import PRESETS, Protocol
+from benchmark.settings import choose, override, parse_overrides
+from dataset_builders.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Some:
+    count: int = 1
+    share: float = 0.5
+    name: str = "x"
+    on: bool = True
+
+
+def test_values_are_converted_by_the_type_of_the_field():
+    assert override(Some(), {"count": "3", "share": "1e-3", "name": "7", "on": "false"}) == Some(
+        3, 1e-3, "7", False
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("count", "1.5"), ("share", "much"), ("on", "yes")])
+def test_a_value_of_the_wrong_kind_is_refused(name, value):
+    with pytest.raises(UsageError, match=f"--set {name}={value}"):
+        override(Some(), {name: value})
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(
+        UsageError, match=r"unknown setting 'cuont' \(did you mean 'count'\?\).*share"
+    ):
+        override(Some(), {"cuont": "3"})
+
+
+@pytest.mark.parametrize("text", ["rate", "=3", "rate=", ""])
+def test_an_assignment_has_a_name_and_a_value(text):
+    with pytest.raises(UsageError, match="name=value"):
+        parse_overrides([text])
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(UsageError, match="twice"):
+        parse_overrides(["a=1", "a=2"])
+
+
+def test_choose_takes_known_names_only():
+    assert choose("split", "1_4", ("1_8", "1_4")) == "1_4"
+    with pytest.raises(UsageError, match="choose one of: 1_8, 1_4"):
+        choose("split", "1_2", ("1_8", "1_4"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 100}, {"batch": 5}, {"batch": 0}, {"epochs": 0}, {"steps": -1}, {"rate": 0},
+        {"momentum": 1}, {"decay": -1}, {"rotation": 181}, {"scale_low": 2}, {"view_share": 1.1},
+        {"optimizer": "adam"}, {"weights": "mine"}, {"text": "gpt"}, {"power": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_protocol_refuses_nonsense(wrong):
+    (name,) = wrong
+    with pytest.raises(UsageError, match=name):
+        Protocol(**wrong)
+
+
+def test_the_default_is_the_paper():
+    """AAAI 2026, implementation details."""
+    paper = PRESETS["paper"]
+    assert (paper.size, paper.batch, paper.epochs, paper.steps) == (224, 16, 200, 0)
+    assert (paper.optimizer, paper.rate, paper.power) == ("sgd", 1e-3, 0.9)
+    assert (paper.momentum, paper.decay, paper.weights) == (0.9, 1e-5, "imagenet")
