@@ -155,12 +155,14 @@ def report(
     format_: Annotated[
         str, typer.Option("--format", help="terminal, md, csv or latex.")
     ] = "terminal",
+    profile: Annotated[str, typer.Option(help="How images are scored.")] = "paper",
+    write: Annotated[bool, typer.Option(help="Also write RESULTS/tables/ (profile paper).")] = True,
 ) -> None:
     """Print the paper's tables from the records, beside the paper's own numbers."""
     with _plain_errors():
         from benchmark.report import report as make_report
 
-        typer.echo(make_report(results, table or None, format_))
+        typer.echo(make_report(results, table or None, format_, profile=profile, write=write))
 
 
 @app.command("list")

@@ -23,6 +23,8 @@ def report(
     format: str = "terminal",
     out: Path | None = None,
     profile: str = "paper",
+    *,
+    write: bool = False,
 ) -> str:
     """Tables as text, also written to `out` if given.
 
@@ -31,6 +33,7 @@ def report(
         tables: numbers of the paper's tables; None for all that have a run.
         format: one of FORMATS.
         out: a file to write.
+        write: also write them as files below `results`, if the profile is `paper`.
         profile: how images are scored, one of `benchmark.profiles.PROFILES`.
 
     Raises:
@@ -40,6 +43,8 @@ def report(
     """
     choose("format", format, FORMATS)
     filled = fill_tables(results, tables, profile)
+    if write and profile == "paper":  # files are of the headline definition only
+        write_tables(filled, results)
     if format == "terminal":
         width = shutil.get_terminal_size(fallback=(120, 40)).columns
         text = render.terminal(filled, width, colour=out is None and sys.stdout.isatty())
@@ -53,15 +58,21 @@ def report(
 def write_all(results: Path) -> list[Path]:
     """Write `tables/table<N>.md`, `.csv` and `.tex` for every table that has a run.
 
-    The same records give the same bytes; nothing is written unless all tables can be made.
-
     Raises:
         TableError, RecordError: as `report`.
     """
+    return write_tables(fill_tables(results), results)
+
+
+def write_tables(tables: Sequence[Filled], results: Path) -> list[Path]:
+    """Write tables below `results`; the same records give the same bytes.
+
+    Nothing is written unless all of them can be rendered.
+    """
     texts = {
-        results / "tables" / f"table{filled.table.number}.{ending}": write([filled])
-        for filled in fill_tables(results)
-        for ending, write in FILES.items()
+        results / "tables" / f"table{filled.table.number}.{ending}": render_as([filled])
+        for filled in tables
+        for ending, render_as in FILES.items()
     }
     for path, text in texts.items():
         _write(path, text)

@@ -61,6 +61,7 @@ def _load(encoder: str) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # heads of the checkpoint that have no use here are no news
+    logging.disable_progress_bar()
     if encoder == "minilm":
         place, source = _packaged(), "package"
     else:

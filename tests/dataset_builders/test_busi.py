@@ -1,8 +1,7 @@
-from pathlib import PurePosixPath
-
 import cv2
 import numpy as np
 import pytest
+from source_files import lay
 
 from dataset_builders.acquire import Finder
 from dataset_builders.busi import BUSI
@@ -14,13 +13,6 @@ LESION = np.zeros((20, 30), np.uint8)
 LESION[5:10, 4:9] = 255
 MASK = encode_png(LESION)
 PAIR = {"benign/benign (1).png": GREY, "benign/benign (1)_mask.png": MASK}
-
-
-def lay(root, contents):
-    for path, data in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(data)
-    return {PurePosixPath(path): root / path for path in contents}
 
 
 def read_one(root, contents):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_files import lay
 
 from dataset_builders.acquire import Finder
 from dataset_builders.grouping import table
@@ -28,13 +29,6 @@ PAIR = {
     "training_set/000_HC_Annotation.png": encode_png(outline()),
 }
 SOURCE = PAIR | {TABLE: f"{HEADER}\n{ROW}\n".encode()}
-
-
-def lay(root, contents):
-    for path, data in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(data)
-    return {PurePosixPath(path): root / path for path in contents}
 
 
 def read_one(root, contents):

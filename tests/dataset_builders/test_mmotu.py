@@ -3,6 +3,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import pytest
+from source_files import lay
 
 from dataset_builders.acquire import Finder
 from dataset_builders.grouping import table
@@ -17,13 +18,6 @@ TUMOUR = np.zeros((20, 30), np.uint8)
 TUMOUR[5:10, 4:9] = 1
 COLOURED = encode_png(TUMOUR[..., None] * np.array([0, 0, 64], np.uint8))  # teratoma
 PAIR = {"images/598.JPG": IMAGE, "annotations/598.PNG": COLOURED}
-
-
-def lay(root, contents):
-    for path, data in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(data)
-    return {PurePosixPath(path): root / path for path in contents}
 
 
 def read_one(root, contents):

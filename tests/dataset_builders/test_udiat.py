@@ -1,7 +1,6 @@
-from pathlib import PurePosixPath
-
 import numpy as np
 import pytest
+from source_files import lay
 
 from dataset_builders.images import encode_png
 from dataset_builders.schema import SourceError
@@ -12,13 +11,6 @@ LESION = np.zeros((20, 30), np.uint8)
 LESION[5:10, 4:9] = 255
 IMAGE, MASK = encode_png(GREY), encode_png(LESION)
 PAIR = {"original/000001.png": IMAGE, "GT/000001.png": MASK}
-
-
-def lay(root, contents):
-    for path, data in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(data)
-    return {PurePosixPath(path): root / path for path in contents}
 
 
 def read_one(root, contents):
