@@ -29,7 +29,7 @@ check: install  ## style and types
 	$(BIN)/mypy
 
 test: check  ## everything that is not marked slow
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4
 
 slow: install  ## the rest: the full real build, where ../shared/real is
 	$(BIN)/pytest -m slow

@@ -86,7 +86,12 @@ def _summary(out: Path, manifest: Any) -> str:  # noqa: ANN401 - a JSON object
             f"({task['train']} train, {task['test']} test)  {drawn}"
         )
     for name, source in manifest["sources"].items():
-        lines += [f"  {name} skipped {what}: {why}" for what, why in source["skipped"].items()]
+        reasons: dict[str, list[str]] = {}
+        for what, why in source["skipped"].items():
+            reasons.setdefault(why, []).append(what)
+        for why, what in reasons.items():
+            few = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
+            lines.append(f"  {name} skipped {few}: {why}")
     if manifest["partial"]:
         lacking = ", ".join(f"{name} ({what})" for name, what in manifest["missing"].items())
         lines.append(f"  PARTIAL: {' '.join(manifest['partial'])}; lacking: {lacking}")

@@ -18,10 +18,13 @@ from rich.progress import Progress as Bars
 from torch import Tensor
 
 REFRESH_SECONDS = 0.5  # reading a loss waits for the device: twice a second costs nothing
+LINE_SECONDS = 30.0  # between lines where bars cannot be drawn: a log file
 
 
 class Progress:
     """Bars for training and evaluation. Ctrl-C stops after the step, a second one at once.
+
+    Into a file go lines instead of bars, now and then.
 
     Args:
         title: printed above the bars.
@@ -29,6 +32,9 @@ class Progress:
 
     def __init__(self, title: str) -> None:
         self.stopped = False
+        console = Console(stderr=True)
+        self._lines = not console.is_terminal
+        self._line = 0.0
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -36,7 +42,8 @@ class Progress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=console,
+            disable=self._lines,
         )
         self._title = title
         self._read = 0.0
@@ -67,7 +74,7 @@ class Progress:
 
     def training(self, part: str, start: int, total: int, batch: int) -> None:
         """A training begins at step `start`."""
-        self._images = batch
+        self._images, self._part, self._total = batch, part, total
         self._first, self._began = start, time.monotonic()
         self._bar = self._bars.add_task(f"{part:>3} train", total=total, completed=start, note="")
 
@@ -80,6 +87,9 @@ class Progress:
             speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
             self._note = f"{losses}  {speed:.0f} images/s"
         self._bars.update(self._bar, completed=step, note=self._note)
+        if self._lines and (now - self._line > LINE_SECONDS or step == self._total):
+            self._line = now
+            print(f"{self._part} step {step}/{self._total}  {self._note}", file=sys.stderr)
 
     def evaluating(self, task: str, images: int) -> None:
         """The test images of a task are next."""

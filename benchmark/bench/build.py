@@ -39,7 +39,7 @@ def main() -> None:
         work = Path(folder)
         raw = chosen.raw or work / "raw"
         if chosen.raw is None:
-            phantom.write(raw, images=400, size=400)
+            phantom.write(raw, images=120, size=480)
         placed = selected(raw, work / "unpacked")
         decoding, building = [], []
         for number in range(chosen.rounds):
