@@ -170,7 +170,7 @@ def make_row(placed: Placed) -> Row:
         "task": item.task,
         "organ": task.organ,
         "image": {"bytes": sample.encoded or encode_png(sample.image), "path": None},
-        "mask": {"bytes": encode_png(mask), "path": None},
+        "mask": {"bytes": encode_png(mask, mask=True), "path": None},
         "source": item.source,
         "source_id": item.source_id,
         "group": f"{item.source}/{item.group}",

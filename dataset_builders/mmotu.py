@@ -84,8 +84,9 @@ class MMOTU(Source):
         image_file, mask_file = item.files
         data = read_bytes(self.name, image_file)
         image = decode(self.name, image_file.name, data, colour=True)
-        marks = decode(self.name, mask_file.name, read_bytes(self.name, mask_file), colour=True)
-        return Sample(item, image, marks.max(axis=2) > 0, data)
+        # as grey, the darkest colour of a class, (0, 0, 64), is still 7
+        mask = decode(self.name, mask_file.name, read_bytes(self.name, mask_file)) > 0
+        return Sample(item, image, mask, data)
 
 
 def _scenes() -> dict[str, str]:

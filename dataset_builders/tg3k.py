@@ -84,5 +84,8 @@ def without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]  # without the background
     limit = min(_SPECK * (max(mask.shape) / 256) ** 2, areas.max(initial=0))
-    kept: NDArray[np.bool_] = np.append(False, areas >= limit)[labels]
+    kept = mask.copy()
+    for speck in 1 + np.flatnonzero(areas < limit):
+        x, y, width, height, _ = stats[speck]
+        kept[y : y + height, x : x + width] &= labels[y : y + height, x : x + width] != speck
     return kept

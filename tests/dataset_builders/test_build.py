@@ -151,10 +151,10 @@ def test_an_interrupted_build_keeps_the_older_data_set(built, raw, tmp_path, mon
 
 def test_a_damaged_image_stops_the_build_and_nothing_is_written(raw, tmp_path):
     few = tmp_path / "raw"
-    shutil.copytree(raw / "hc18", few / "hc18")
-    image = sorted(few.rglob("training_set/*_HC.png"))[0]
+    shutil.copytree(raw / "udiat", few / "udiat")
+    image = sorted(few.rglob("original/*.png"))[0]
     image.write_bytes(image.read_bytes()[:-100])
-    with pytest.raises(SourceError, match=rf"hc18: '{image.name}': truncated.*get it again"):
+    with pytest.raises(SourceError, match=rf"udiat: '.*{image.name}': truncated.*get it again"):
         build(few, tmp_path / "out", allow_missing=True)
     assert not (tmp_path / "out").exists()
 
