@@ -136,21 +136,39 @@ def _how_to_get(raw: Path, lacking: Mapping[str, str]) -> str:
 def _shards(
     placed: Iterable[Placed], pool: ThreadPoolExecutor, progress: Progress
 ) -> Iterator[list[Row]]:
-    """Rows of one task and split at a time, decoded in parallel, in order of rank."""
-    for code, of_task in groupby(placed, key=lambda entry: entry.item.task):
-        entries = list(of_task)
-        # in the order of the files: several frames of one clip, or tasks of one picture, follow
-        # each other and are read once
-        order = sorted(range(len(entries)), key=lambda index: _file_order(entries[index].item))
-        rows: list[Row] = [{}] * len(entries)
-        # OpenCV's own threads would fight with ours for the same cores
-        cv2.setNumThreads(1)
-        results = pool.map(make_row, [entries[index] for index in order])
-        for done, (index, row) in enumerate(zip(order, results, strict=True), start=1):
-            rows[index] = row
-            progress(code, done, len(entries))
-        for _, shard in groupby(rows, key=lambda row: row["split"]):
-            yield list(shard)
+    """Rows of one task and split at a time, in order of rank, decoded in parallel.
+
+    A task is begun before the one before it is handed out, so the cores decode while that one is
+    written.
+    """
+    # OpenCV's own threads would fight with ours for the same cores
+    cv2.setNumThreads(1)
+    ready: Iterator[list[Row]] | None = None
+    for _, of_task in groupby(placed, key=lambda entry: entry.item.task):
+        begun = _decoded(list(of_task), pool, progress)
+        next(begun)  # submits the work
+        if ready:
+            yield from ready
+        ready = begun
+    if ready:
+        yield from ready
+
+
+def _decoded(
+    entries: list[Placed], pool: ThreadPoolExecutor, progress: Progress
+) -> Iterator[list[Row]]:
+    """First an empty list, when the work is submitted; then the task's train and test rows."""
+    # in the order of the files: several frames of one clip, or tasks of one picture, follow
+    # each other and are read once
+    order = sorted(range(len(entries)), key=lambda index: _file_order(entries[index].item))
+    results = pool.map(make_row, [entries[index] for index in order])
+    yield []
+    rows: list[Row] = [{}] * len(entries)
+    for done, (index, row) in enumerate(zip(order, results, strict=True), start=1):
+        rows[index] = row
+        progress(str(row["task"]), done, len(entries))
+    for _, shard in groupby(rows, key=lambda row: row["split"]):
+        yield list(shard)
 
 
 def _file_order(item: Item) -> tuple[str, str, int]:

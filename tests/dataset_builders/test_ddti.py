@@ -202,7 +202,7 @@ def test_hostile_xml_stops_the_source(tmp_path):
 
 @pytest.mark.parametrize("names", [[], ["7_1.jpg"], ["1_or_data/mask/1.PNG"], ["tn3k/0000.jpg"]])
 def test_nothing_found_states_both_layouts(names):
-    with pytest.raises(SourceError, match=r"1_or_data/image/1\.PNG .*1_1\.jpg and 1\.xml"):
+    with pytest.raises(SourceError, match=r"1_or_data/image/1\.PNG .*1_1\.jpg beside 1\.xml"):
         SOURCE.index(listed(*names))
 
 

@@ -60,7 +60,7 @@ def test_a_frame_beyond_the_last_is_refused():
 
 
 def test_nothing_found_states_the_layout():
-    with pytest.raises(SourceError, match=r"thyroid-image/0000\.jpg and thyroid-mask/0000\.jpg"):
+    with pytest.raises(SourceError, match=r"thyroid-image/0000\.jpg beside thyroid-mask/0000\.jpg"):
         SOURCE.index({PurePosixPath("tn3k/test-mask/0000.jpg"): Path("/nowhere")})
 
 
