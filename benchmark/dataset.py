@@ -1,10 +1,11 @@
 """The built data set on disk, read: manifest, and images of one task and split at one size.
 
-Training opens the shards of the training split only; nothing but `benchmark.evaluate` asks for
-the test split. No torch.
+Training opens the shards of the training split only; nothing but an evaluation asks for the test
+split. No torch.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dataset_builders.errors import UsageError
 from dataset_builders.manifest import FORMAT, MANIFEST
 from dataset_builders.selection import labelled
 from dataset_builders.tasks import TASKS
+
+SQUARE = 0.01  # height and width of a pixel may differ by this share: resized copies are rounded
 
 
 class DatasetError(UsageError):
@@ -49,6 +52,18 @@ class Images:
     groups: list[str]
     pixels: NDArray[np.uint8]  # (N, C, S, S); C is 3 where the task is in colour, else 1
     masks: NDArray[np.uint8]  # (N, S, S), 0 or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What the data set knows of one task's images beyond their pixels at one size.
+
+    In the order of `Images`. Masks stay encoded: at native size those of a task may take 200 MB.
+    """
+
+    masks: list[bytes]  # PNG, of the size of the source's image
+    spacing_mm: list[float]  # side of a pixel; NaN where unknown or not square
+    duplicate_of: list[str | None]  # id of an image elsewhere in the data set that shows the same
 
 
 def open_dataset(root: Path) -> Dataset:
@@ -91,12 +106,7 @@ def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
         split: "train" or "test".
         size: height and width in px.
     """
-    shards = sorted((dataset.root / task).glob(f"{split}-*.parquet"))
-    if not shards:
-        raise DatasetError(
-            f"{dataset.root}: no shard of task {task}, split {split}; "
-            "build the data set again with `usbench build-data`"
-        )
+    shards = _shards(dataset, task, split)
     names = pq.read_table(shards, columns=["id", "group"]).to_pydict()
     cache = dataset.root / "cache" / dataset.content_sha256[:12] / str(size)
     paths = [cache / f"{task}-{split}-{kind}.npy" for kind in ("pixels", "masks")]
@@ -109,6 +119,40 @@ def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
     if len(pixels) != len(names["id"]):
         raise DatasetError(f"{cache} does not fit its data set; remove it and try again")
     return Images(task, names["id"], names["group"], pixels, masks)
+
+
+def native(dataset: Dataset, task: str, split: str) -> Native:
+    """Masks at native size, pixel spacing and duplicates of one task and split.
+
+    Args:
+        dataset: of `open_dataset`.
+        task: code of a task that has images.
+        split: "train" or "test".
+    """
+    columns = ["mask", "spacing_mm", "duplicate_of"]
+    rows = pq.read_table(_shards(dataset, task, split), columns=columns).to_pydict()
+    return Native(
+        [mask["bytes"] for mask in rows["mask"]],
+        [_side(spacing) for spacing in rows["spacing_mm"]],
+        rows["duplicate_of"],
+    )
+
+
+def _side(spacing_mm: list[float] | None) -> float:
+    """Side of a square pixel whose height and width are given, else NaN."""
+    if spacing_mm is None or max(spacing_mm) > (1 + SQUARE) * min(spacing_mm):
+        return math.nan
+    return math.sqrt(spacing_mm[0] * spacing_mm[1])
+
+
+def _shards(dataset: Dataset, task: str, split: str) -> list[Path]:
+    shards = sorted((dataset.root / task).glob(f"{split}-*.parquet"))
+    if not shards:
+        raise DatasetError(
+            f"{dataset.root}: no shard of task {task}, split {split}; "
+            "build the data set again with `usbench build-data`"
+        )
+    return shards
 
 
 def _decode(

@@ -32,6 +32,9 @@ COLUMNS = (
     "hd95_pooled_px",  # 95th percentile of both directions' distances in one heap (MedPy)
 )
 
+NATIVE = "native_"  # before the name of a statistic measured at the image's own size
+NATIVE_COLUMNS = tuple(NATIVE + name for name in COLUMNS)
+
 MAX_SIDE = 32_768  # px; squared distances of larger images would overflow int32
 IMAGES_A_TURN = 32  # about 1 ms of a thread's work at 224 x 224
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark import checkpoint, machine
 from benchmark.augment import stable_key
 from benchmark.data import Batches, resident
-from benchmark.dataset import DatasetError, load
+from benchmark.dataset import DatasetError, load, native
 from benchmark.evaluate import evaluate
 from benchmark.method import Method, Setup
 from benchmark.progress import Progress
@@ -134,5 +134,6 @@ def _evaluate(
         images = load(plan.dataset, task, "test", plan.protocol.size)
         progress.evaluating(task, len(images.ids))
         batch = plan.protocol.evaluation_batch
-        frames.append(evaluate(method, images, index, plan.device, batch, progress.advance))
+        own = native(plan.dataset, task, "test")
+        frames.append(evaluate(method, images, own, index, plan.device, batch, progress.advance))
     return frames

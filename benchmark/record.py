@@ -8,11 +8,13 @@ Tables read nothing else.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataset_builders.errors import UsageError
 
@@ -120,21 +122,60 @@ def load(path: Path) -> RunRecord:
         )
         fields["tasks"] = {code: TaskEntry(**entry) for code, entry in fields["tasks"].items()}
         return RunRecord(**fields)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except RecordError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{path}: not a run record ({error}); move it away or run it again"
         ) from error
 
 
-def load_all(results: Path) -> Iterator[RunRecord]:
-    """Every record under `results/runs`, in path order."""
+def load_all(
+    results: Path, left_out: Callable[[RecordError], None] | None = None
+) -> Iterator[RunRecord]:
+    """Every record under `results/runs`, in path order.
+
+    Args:
+        results: folder that holds `runs/`.
+        left_out: told of each record that cannot be read; without it the first one is raised.
+
+    Raises:
+        RecordError: a file is no record, or not that of its place, such as a copy.
+    """
     for path in sorted((results / "runs").glob("*/*/seed*.json")):
-        yield load(path)
+        try:
+            record = load(path)
+            if path != (place := path_of(results, record.name)):
+                raise RecordError(
+                    f"{path}: holds the run {record.name}, whose place is {place}; "
+                    "move it there or out of runs/"
+                )
+        except RecordError as error:
+            if left_out is None:
+                raise
+            left_out(error)
+        else:
+            yield record
 
 
-def images_of(record: RunRecord, results: Path) -> pd.DataFrame:
-    """The per-image rows written beside a record."""
+def images_of(
+    record: RunRecord, results: Path, columns: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The per-image rows written beside a record; of `columns` those that they have, or all.
+
+    Raises:
+        RecordError: they are missing or damaged.
+    """
     path = path_of(results, record.name).with_suffix(".parquet")
     if not path.is_file():
         raise RecordError(f"{path} is missing beside its record; run {record.name} again")
-    return pd.read_parquet(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            kept = [name for name in names if columns is None or name in columns]
+            rows: pd.DataFrame = file.read(columns=kept).to_pandas()
+            return rows
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(
+            f"{path} is damaged ({error}); run {record.name} again with --restart"
+        ) from None

@@ -1,10 +1,12 @@
-"""Time and agreement of `benchmark.metrics` against MONAI and MedPy, in one run, on one thread.
+"""Time and agreement of our metrics against MONAI, MedPy and surface-distance, on one thread.
 
     python -m benchmark.bench.metrics [--images 1600] [--large 40]
 
 Times are CPU time, best of three, so that other work on the machine counts little. MONAI is timed
 on HD95 alone and in one call for all images, its fastest use; MedPy on HD95 and on dc + jc; ours
-gives counts, both directions' quantiles and averages, and the pooled percentile.
+gives counts, both directions' quantiles and averages, and the pooled percentile. Google DeepMind's
+surface-distance is compared with `benchmark.deepmind`, which works from stored PNG files. Where
+there is a CUDA device, `benchmark.metrics_gpu` is timed on it, by the clock on the wall.
 """
 
 import argparse
@@ -20,19 +22,24 @@ import pandas as pd
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 
+from benchmark.deepmind import hd95_of_pngs
 from benchmark.distances import plain
+from benchmark.masks import pack
 from benchmark.metrics import COLUMNS, measure
+from benchmark.metrics_gpu import measure_on_device
 from benchmark.profiles import PROFILES
 
 try:
+    import surface_distance
     from medpy.metric import binary as medpy
 except ImportError as error:
-    raise SystemExit("the bench compares with MedPy; pip install 'usbench[dev]' first") from error
+    raise SystemExit(f"{error}; pip install 'usbench[dev]' first") from error
 
 T = TypeVar("T")
 Masks = npt.NDArray[np.bool_]  # (N, H, W)
 
 MONAI_TOLERANCE = 1e-3  # px: MONAI takes its percentile in float32
+GPU_TOLERANCE = 1e-9  # px: means are added in another order
 # Lengths in px at 224: smallest and largest half axis of the eight tasks' foreground ...
 HALF_AXES = [(18, 45), (55, 90), (30, 50), (40, 65), (45, 70), (30, 70), (15, 30), (12, 40)]
 STRAYS = [1.5, 4.0, 9.0]  # ... how far a predicted contour strays ...
@@ -117,6 +124,9 @@ def compare(images: int, size: int) -> bool:
     overlap, medpy_overlap = _cpu_ms(
         lambda: [(medpy.dc(p, m), medpy.jc(p, m)) for p, m in pairs], n
     )
+    pngs = [(pack(p), pack(m)) for p, m in pairs]
+    weighted, our_weighted = _cpu_ms(lambda: [hd95_of_pngs(p, m) for p, m in pngs], n)
+    deepmind, their_weighted = _cpu_ms(lambda: [_surface_distance(p, m) for p, m in pairs], n)
 
     frame = pd.DataFrame(statistics)
     scores, pooled = PROFILES["monai"].per_image(frame), PROFILES["medpy"].per_image(frame)
@@ -127,8 +137,10 @@ def compare(images: int, size: int) -> bool:
         ("MONAI, HD95", monai),
         ("MedPy, HD95", medpy_ms),
         ("MedPy, Dice and IoU", overlap),
+        ("this package, profile deepmind", weighted),
+        ("surface-distance, HD95", deepmind),
     ):
-        print(f"  {name:26}{ms:9.4f}{ms / ours:8.1f} x")
+        print(f"  {name:32}{ms:9.4f}{ms / ours:8.1f} x")
     gap = np.abs(scores.hd95 - monai_hd95[:, 0].numpy()).max()
     float32 = scores[["dice", "iou"]].astype(np.float32)
     monai_overlap = torch.cat([compute_dice(y_pred, y), compute_iou(y_pred, y)], dim=1)
@@ -138,11 +150,32 @@ def compare(images: int, size: int) -> bool:
         "Dice and IoU, equal to MedPy's": np.array_equal(pooled[["dice", "iou"]], medpy_overlap),
         "Dice and IoU, equal to MONAI's (float32)": np.array_equal(float32, monai_overlap),
         f"HD95 larger direction, {gap:.1e} px from MONAI's (float32)": gap < MONAI_TOLERANCE,
+        "HD95 by length, equal to surface-distance's": our_weighted == their_weighted,
         "distances, equal without numba": np.array_equal(distances, plain_distances),
     }
+    if torch.cuda.is_available():
+        checks |= _on_gpu(pred, mask, frame)
     for name, holds in checks.items():
         print(f"  {name}: {'yes' if holds else 'NO'}")
     return all(checks.values())
+
+
+def _surface_distance(pred: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> float:
+    surfaces = surface_distance.compute_surface_distances(mask, pred, (1.0, 1.0))
+    return float(surface_distance.compute_robust_hausdorff(surfaces, 95))
+
+
+def _on_gpu(pred: Masks, mask: Masks, expected: pd.DataFrame) -> dict[str, bool]:
+    """Print the time on the device and return whether it agrees, under the words that say so."""
+    on_device = [torch.from_numpy(masks).cuda() for masks in (pred, mask)]
+    times = []
+    for _ in range(4):  # the first warms up
+        start = time.perf_counter()
+        found = measure_on_device(on_device[0], on_device[1])
+        times.append(time.perf_counter() - start)
+    print(f"  {torch.cuda.get_device_name()}, everything: {1e3 * min(times):.1f} ms for all, wall")
+    gap = float((pd.DataFrame(found) - expected).abs().max().max())
+    return {f"the GPU's within {gap:.1e} of ours": gap < GPU_TOLERANCE}
 
 
 def main() -> int:
@@ -153,6 +186,8 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)  # MONAI's about its own deprecations
+    warnings.simplefilter("ignore", DeprecationWarning)  # surface-distance is older than ...
+    vars(np).setdefault("Inf", np.inf)  # ... SciPy's present names and NumPy 2
     agreed = [
         compare(images, size)
         for images, size in ((options.images, 224), (options.large, 896))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from medpy.metric import binary as medpy
 from scipy.ndimage import binary_erosion, gaussian_filter
+from special_cases import CASES
 
 from benchmark import distances
 from benchmark.distances import QUANTILES, _quantile, compiled, measure_pairs, plain
@@ -165,56 +166,15 @@ def test_distances_do_not_depend_on_place_or_axis(pair, down, right):
             np.testing.assert_allclose(turned[name], here[name], rtol=1e-12, err_msg=name)
 
 
-def disc(y: int, x: int, radius: int) -> np.ndarray:
-    rows, columns = np.ogrid[:224, :224]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
-
-
-@pytest.mark.parametrize(
-    ("pred", "mask", "pooled", "larger", "maximum"),
-    [
-        pytest.param(disc(100, 103, 40), disc(100, 100, 40), 3, 3, 3, id="shift by 3 px"),
-        pytest.param(
-            disc(80, 80, 40) | disc(172, 172, 3),
-            disc(80, 80, 40),
-            0.00,
-            88.39,
-            93.34,
-            id="perfect, with a far false island of radius 3",
-        ),
-        pytest.param(
-            disc(80, 80, 40) | disc(172, 172, 5),
-            disc(80, 80, 40),
-            86.44,
-            91.22,
-            95.46,
-            id="the same, radius 5",
-        ),
-        pytest.param(
-            disc(100, 60, 30),
-            disc(100, 60, 30) | disc(100, 180, 12),
-            96.52,
-            100.12,
-            102.00,
-            id="a second lesion of radius 12 missed",
-        ),
-        pytest.param(
-            disc(100, 60, 30),
-            disc(100, 60, 30) | disc(100, 180, 2),
-            0.00,
-            0.00,
-            92.00,
-            id="a second lesion of radius 2 missed",
-        ),
-    ],
-)
-def test_where_definitions_part(pred, mask, pooled, larger, maximum):
-    stored = row(pred, mask)
-    both = [
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_where_definitions_part(case):
+    stored = row(case.pred, case.mask)
+    larger, maximum = (
         max(stored[f"{name}_pred_to_mask_px"], stored[f"{name}_mask_to_pred_px"])
         for name in ("hd95", "hd100")
-    ]
-    assert (stored["hd95_pooled_px"], *both) == pytest.approx((pooled, larger, maximum), abs=0.005)
+    )
+    expected = (case.pooled, case.larger, case.maximum)
+    assert (stored["hd95_pooled_px"], larger, maximum) == pytest.approx(expected, abs=0.005)
 
 
 def test_empty_masks_have_counts_and_no_distances():

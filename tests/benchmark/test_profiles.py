@@ -1,9 +1,13 @@
+"""Each definition against the library it is named after, and on empty masks."""
+
 import numpy as np
 import pandas as pd
 import pytest
 from medpy.metric import binary as medpy
+from special_cases import CASES
 
-from benchmark.metrics import measure
+from benchmark.masks import pack
+from benchmark.metrics import NATIVE, measure
 from benchmark.profiles import PROFILES, Profile, Scores
 from benchmark.record import RecordError
 
@@ -31,9 +35,17 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
     return pred, mask
 
 
+def stored(pred: np.ndarray, mask: np.ndarray, spacing_mm: float = 0.5) -> pd.DataFrame:
+    """Rows as an evaluation writes them, of images whose own size is twice as high."""
+    native = pd.DataFrame(measure(pred.repeat(2, axis=1), mask.repeat(2, axis=1)))
+    pngs = {"pred_png": list(map(pack, pred)), "mask_png": list(map(pack, mask))}
+    plain = pd.DataFrame(measure(pred, mask)).assign(spacing_mm=spacing_mm, **pngs)
+    return plain.join(native.add_prefix(NATIVE))
+
+
 @pytest.fixture
 def frame(pairs) -> pd.DataFrame:
-    rows = pd.DataFrame(measure(*pairs))
+    rows = stored(*pairs)
     return rows.set_index(pd.Index([f"id{i}" for i in range(len(rows))]))
 
 
@@ -114,7 +126,76 @@ def test_monai_equals_monai(frame, pairs):
     assert scores.hd95_dropped == 6
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_deepmind_equals_the_library(frame, pairs, monkeypatch):
+    library = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
+    for name, value in (("Inf", np.inf), ("NaN", np.nan)):  # the library is older than NumPy 2
+        monkeypatch.setattr(np, name, value, raising=False)
+    images = PROFILES["deepmind"].per_image(frame)
+    for (_, scores), pred, mask in zip(images.iterrows(), *pairs, strict=True):
+        surfaces = library.compute_surface_distances(mask, pred, (1.0, 1.0))
+        hd95 = library.compute_robust_hausdorff(surfaces, 95)
+        assert scores.hd95 == (hd95 if np.isfinite(hd95) else pytest.approx(np.nan, nan_ok=True))
+        dice = library.compute_dice_coefficient(mask, pred)
+        assert scores.dice == pytest.approx(dice, nan_ok=True)
+        assert scores.iou == pytest.approx(dice / (2 - dice), nan_ok=True)
+    scores = PROFILES["deepmind"].task_scores(frame)
+    assert scores.hd95_dropped == 6
+    assert scores.hd95 == pytest.approx(images.hd95[6:].mean())
+    assert scores.dice == pytest.approx(images.dice[1:].mean())
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_each_definition_on_the_cases_that_tell_them_apart(case):
+    images = stored(case.pred[None], case.mask[None])
+    hd95 = {name: profile.per_image(images).hd95[0] for name, profile in PROFILES.items()}
+    expected = {
+        "paper": case.larger,
+        "pooled": case.larger,
+        "medpy": case.pooled,
+        "monai": case.larger,
+        "deepmind": case.weighted,
+    }
+    assert {name: hd95[name] for name in expected} == pytest.approx(expected, abs=0.005)
+    assert hd95["medpy"] == medpy.hd95(case.pred, case.mask)
+
+
+def test_native_is_paper_at_the_size_of_the_image(frame, pairs):
+    enlarged = pd.DataFrame(measure(*(masks.repeat(2, axis=1) for masks in pairs)))
+    expected = PROFILES["paper"].per_image(enlarged)
+    images = PROFILES["native"].per_image(frame)
+    np.testing.assert_array_equal(images, expected)
+    assert images.hd95.iloc[1] == np.hypot(60, 40)
+    assert not np.array_equal(images, PROFILES["paper"].per_image(frame))
+    found = frame.assign(native_fp=frame["native_fp"].where(frame["native_tp"] > 0, 1))
+    assert PROFILES["native"].task_scores(frame).empty_prediction == 3
+    assert PROFILES["native"].task_scores(found).empty_prediction == 0  # is counted there, too
+
+
+def test_mm_is_native_times_spacing_where_it_is_known(frame):
+    native = PROFILES["native"].per_image(frame)
+    spacing_mm = np.array([0.1, 0.2, np.nan, 0.4] * 3)
+    frame = frame.assign(spacing_mm=spacing_mm)
+    images, scores = PROFILES["mm"].per_image(frame), PROFILES["mm"].task_scores(frame)
+    np.testing.assert_array_equal(images.hd95, native.hd95 * spacing_mm)
+    pd.testing.assert_frame_equal(images[["dice", "iou"]], native[["dice", "iou"]])
+    assert scores.hd95_dropped == 3
+    assert scores.hd95 == pytest.approx(images.hd95.dropna().mean())
+    assert scores.dice == PROFILES["native"].task_scores(frame).dice
+    nowhere = PROFILES["mm"].task_scores(frame.assign(spacing_mm=np.nan))
+    assert np.isnan(nowhere.hd95)
+    assert nowhere.hd95_dropped == 12
+
+
+def test_units_of_hd95_are_named():
+    units = {name: profile.unit for name, profile in PROFILES.items()}
+    assert units.pop("native") == "px at native size"
+    assert units.pop("mm") == "mm"
+    assert set(units.values()) == {"px"}
+
+
 def rows(**columns: list[float]) -> pd.DataFrame:
+    """Rows of the plain columns alone, as runs of former versions left them."""
     defaults = {"tp": 1, "fp": 1, "fn": 1, "height_px": 224, "width_px": 224}
     names = ("hd95_pred_to_mask_px", "hd95_mask_to_pred_px", "hd95_pooled_px")
     length = len(next(iter(columns.values())))
@@ -142,21 +223,45 @@ def test_twelve_misses_in_two_hundred_change_hd95_as_known():
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_task_of_empty_images_has_a_value_or_none(profile: Profile):
-    scores = profile.task_scores(rows(tp=[0, 0], fp=[0, 0], fn=[0, 0]))
-    expected = {"monai": (np.nan,) * 3, "medpy": (1, 1, np.nan)}.get(profile.name, (1, 1, 0))
-    assert (scores.dice, scores.iou, scores.hd95) == pytest.approx(expected, nan_ok=True)
+    scores = profile.task_scores(stored(*np.zeros((2, 2, *SHAPE), bool)))
+    none = (np.nan,) * 3
+    expected = {"monai": none, "deepmind": none, "medpy": (1, 1, np.nan)}
+    assert (scores.dice, scores.iou, scores.hd95) == pytest.approx(
+        expected.get(profile.name, (1, 1, 0)), nan_ok=True
+    )
+    assert (scores.empty_prediction, scores.empty_mask) == (2, 2)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_rows_that_cannot_be_scored_are_named(profile: Profile, frame):
-    with pytest.raises(RecordError, match=r"fn, width_px.*run again"):
-        profile.task_scores(frame.drop(columns=["fn", "width_px"]))
+    lost = [profile.grid + name for name in ("fn", "width_px")]
+    with pytest.raises(
+        RecordError, match=rf"{', '.join(lost)}, which the profile '{profile.name}'.*--restart"
+    ):
+        profile.task_scores(frame.drop(columns=lost))
     with pytest.raises(RecordError, match="without test images"):
         profile.task_scores(frame.iloc[:0])
 
 
+def test_rows_of_former_versions_serve_the_profiles_that_need_no_more():
+    old = rows(tp=[1, 2])
+    lacking = {name: profile.lacking(old) for name, profile in PROFILES.items()}
+    assert [name for name, columns in lacking.items() if columns] == ["deepmind", "native", "mm"]
+    assert lacking["deepmind"] == ["pred_png", "mask_png"]
+    assert lacking["mm"] == [*lacking["native"], "spacing_mm"]
+    assert lacking["native"][:4] == ["native_tp", "native_fp", "native_fn", "native_height_px"]
+
+
+def test_rows_of_which_some_are_of_a_former_version_are_refused(frame):
+    mixed = pd.concat([rows(tp=[1, 2]), frame], ignore_index=True)
+    for name in ("deepmind", "native", "mm"):
+        with pytest.raises(RecordError, match=f"which the profile '{name}' needs"):
+            PROFILES[name].task_scores(mixed)
+    assert PROFILES["paper"].task_scores(mixed).images == 14
+
+
 def test_profiles_are_named_and_described():
-    assert {"paper", "pooled", "medpy", "monai"} <= set(PROFILES)
+    assert list(PROFILES) == ["paper", "pooled", "medpy", "monai", "deepmind", "native", "mm"]
     for name, profile in PROFILES.items():
         assert profile.name == name
         assert not profile.description.endswith(".")  # captions go on after it

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import part, record
 from benchmark.checkpoint import CheckpointError
-from benchmark.metrics import COLUMNS
+from benchmark.metrics import COLUMNS, NATIVE_COLUMNS
 from benchmark.progress import Progress
 from benchmark.resolve import Request, RunError, resolve
 from benchmark.run import run
@@ -82,7 +82,9 @@ def test_a_record_says_what_was_run_on_what(finished, small_data):
 def test_there_is_one_row_for_each_test_image(finished, small_data):
     _, path = finished
     rows = pd.read_parquet(path.with_suffix(".parquet"))
-    assert list(rows.columns) == ["task", "id", "group", *COLUMNS]
+    names = ["task", "id", "group", "duplicate_of"]
+    pngs = ["mask_png", "pred_png"]
+    assert list(rows.columns) == [*names, *COLUMNS, "spacing_mm", *NATIVE_COLUMNS, *pngs]
     for task, of_task in rows.groupby("task"):
         ids = (small_data / f"splits/{task}/test.txt").read_text().split("\n")[:-1]
         assert of_task["id"].tolist() == ids
