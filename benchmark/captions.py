@@ -1,6 +1,6 @@
 """A table ready to print: its cells, how its runs were made, and what its marks mean."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,9 @@ from benchmark.paper import Place
 from benchmark.profiles import Profile, Scores
 from benchmark.protocol import PRESETS
 from benchmark.record import RunRecord
-from benchmark.tables import Cells, Row, Run, Table, TableError
+from benchmark.scoring import TaskImages
+from benchmark.statistics import ALPHA, FEWEST_GROUPS, LEVEL, RESAMPLES
+from benchmark.tables import MEAN, Cell, Cells, Row, Run, Table, TableError, metrics_in
 from dataset_builders.tasks import TASKS, TEST_IMAGES, TRAIN_IMAGES
 
 MISSING = "—"  # never 0, and never an older value
@@ -48,15 +50,25 @@ def fill(
         profile: how the runs were scored.
     """
     by_row = {row: own for row, own in table.by_row(runs).items() if own}
-    cells = table.cells(runs, paper)
+    cells = table.cells(runs, paper, metrics_in(profile.unit))
     return Filled(
         table,
         cells,
         {row: own[0].record for row, own in by_row.items()},
         runs[0].record.dataset.partial if runs else (),
-        _caption(runs, profile),
+        _caption(runs, profile, cells),
         _notes(table, by_row, cells),
     )
+
+
+def protocol(record: RunRecord) -> str:
+    """The settings that matter most, as a sentence."""
+    size, batch, steps, epochs = (
+        _setting(record, name) for name in ("size", "batch", "steps", "epochs")
+    )
+    other = "" if record.preset == "paper" else ", not the paper's protocol"
+    length = f"{steps} steps a task" if steps else f"{epochs} epochs"
+    return f"Preset {record.preset}{other}: {size}×{size} px, {length}, batch {batch}."
 
 
 def _as_in_paper(record: RunRecord) -> bool:
@@ -71,25 +83,27 @@ def _setting(record: RunRecord, name: str) -> object:
     return record.protocol[name]
 
 
-def _caption(runs: Sequence[Run], profile: Profile) -> str:
+def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
     if not runs:
         return "No run has been made yet; these are the paper's values."
     records = [run.record for run in runs]
     data, text = records[0].dataset, records[0].protocol.get("text", "none")
     partial = f", partial: {', '.join(data.partial)}" if data.partial else ""
-    return " ".join(
-        (
-            _protocol(records[0]),
-            "Dice and IoU in %, HD95 in px at that size, per task and as their mean; "
-            "below each of our values the paper's, which prints no HD95.",
-            f"Scores: profile {profile.name}, {profile.description}.",
-            _seeds(records),
-            f"Pretraining: encoder weights {_list(record.weights for record in records)}; "
-            f"text encoder of methods with prompts {text}.",
-            f"Dataset {data.content_sha256[:12]}{partial}.",
-            f"Device: {_list(record.machine.get('device', 'unknown') for record in records)}.",
-        )
+    unit = "px at that size" if profile.unit == "px" else profile.unit
+    found = (
+        protocol(records[0]),
+        f"Dice and IoU in %, HD95 in {unit}, per task and as their mean; "
+        "below each of our values the paper's, which prints no HD95.",
+        f"Scores: profile {profile.name}, {profile.description}.",
+        _seeds(records),
+        _intervals(cells),
+        _tests(cells),
+        f"Pretraining: encoder weights {_list(record.weights for record in records)}; "
+        f"text encoder of methods with prompts {text}.",
+        f"Dataset {data.content_sha256[:12]}{partial}.",
+        f"Device: {_list(record.machine.get('device', 'unknown') for record in records)}.",
     )
+    return " ".join(text for text in found if text)
 
 
 def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> tuple[str, ...]:
@@ -97,14 +111,15 @@ def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> t
     runs = [run for own in by_row.values() for run in own]
     if not runs:
         return (f"{MISSING}: not run.",)
+    images = _images(runs)
     missing = len(table.rows) - len(by_row)
-    best = any(
-        cell.best for block in cells.values() for row in block.values() for cell in row.values()
-    )
     marked = not all(_as_in_paper(run.record) for run in runs)
     found = (
         f"{MISSING}: not run ({missing} of {len(table.rows)} rows)." if missing else "",
-        "Bold: the best of a column, without a test of the difference." if best else "",
+        _bold(cells),
+        *_ranks(cells),
+        _few_groups(images, cells),
+        *_clean(by_row, images),
         _incomplete(by_row),
         _partial(runs[0].record),
         f"{OTHER_WEIGHTS} not the method's own encoder with ImageNet weights." if marked else "",
@@ -116,20 +131,87 @@ def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> t
     return tuple(note for note in found if note)
 
 
-def _protocol(record: RunRecord) -> str:
-    size, batch, steps, epochs = (
-        _setting(record, name) for name in ("size", "batch", "steps", "epochs")
-    )
-    other = "" if record.preset == "paper" else ", not the paper's protocol"
-    length = f"{steps} steps a task" if steps else f"{epochs} epochs"
-    return f"Preset {record.preset}{other}: {size}×{size} px, {length}, batch {batch}."
-
-
 def _seeds(records: Iterable[RunRecord]) -> str:
     seeds = {record.seed for record in records}
     if len(seeds) == 1:
         return f"Seed {_list(seeds)}."
-    return f"Seeds {_list(seeds)}: mean ± sample standard deviation over seeds."
+    return f"Seeds {_list(seeds)}: means over seeds; sd: their sample standard deviation."
+
+
+def _every(cells: Cells) -> Iterator[Cell]:
+    return (cell for block in cells.values() for row in block.values() for cell in row.values())
+
+
+def _intervals(cells: Cells) -> str:
+    if all(cell.low is None for cell in _every(cells)):
+        return ""
+    return (
+        f"±: half the width of the {LEVEL:.0%} interval over test images, percentiles of "
+        f"{RESAMPLES} Bayesian bootstrap resamples of their groups (patients, exams, videos), "
+        "the same for all methods and tasks; the CSV has the bounds."
+    )
+
+
+def _tests(cells: Cells) -> str:
+    if not any(cell.top_group for cell in _every(cells)):
+        return ""
+    return (
+        "Tests of each method against the best of a column: Wilcoxon signed-rank of the means of "
+        "groups, in the column of means the same resamples; two-sided, Holm over methods."
+    )
+
+
+def _bold(cells: Cells) -> str:
+    if not any(cell.top_group for cell in _every(cells)):
+        return ""
+    return (
+        "Bold: the best of a column and all that the test does not separate from it "
+        f"(p ≥ {ALPHA}); none where it separates none."
+    )
+
+
+def _ranks(cells: Cells) -> Iterator[str]:
+    """One line a metric; the order of a table's rows is the paper's."""
+    for metric, block in cells.items():
+        ranks = {row: found for row, line in block.items() if (found := line[MEAN].rank)}
+        listed = ", ".join(
+            f"{row.title} {own.rank} ({own.low}–{own.high})"
+            for row, own in sorted(ranks.items(), key=lambda item: item[1].rank)
+        )
+        if len(ranks) > 2:
+            yield f"Ranks by m{metric.title} ({LEVEL:.0%} interval): {listed}."
+
+
+def _few_groups(images: Mapping[str, TaskImages], cells: Cells) -> str:
+    groups = {task: len(set(own.groups)) for task, own in images.items()}
+    few = ", ".join(f"{task} {n}" for task, n in groups.items() if n < FEWEST_GROUPS)
+    if not few:
+        return ""
+    mean = any(line[MEAN].low is not None for block in cells.values() for line in block.values())
+    included = "; the interval of the mean includes them and may be too narrow" * mean
+    return f"No interval from fewer than {FEWEST_GROUPS} groups of test images: {few}{included}."
+
+
+def _clean(by_row: Mapping[Row, Sequence[Run]], images: Mapping[str, TaskImages]) -> Iterator[str]:
+    left_out = {task: own.duplicates for task, own in images.items() if own.duplicates}
+    if not left_out:
+        return
+    counts = ", ".join(f"{task} {n} of {len(images[task].ids)}" for task, n in left_out.items())
+    yield f"clean: without test images that have a duplicate in the data set ({counts})."
+    unknown = ", ".join(
+        row.title
+        for row, own in by_row.items()
+        if any(task.duplicate is None for run in own for task in run.images.values())
+    )
+    if unknown:
+        yield f"Rows that do not tell duplicates, and so have no clean score: {unknown}; run again."
+
+
+def _images(runs: Iterable[Run]) -> dict[str, TaskImages]:
+    """The test images of every task; of runs that tell duplicates where there are some."""
+    every = [(task, own) for run in runs for task, own in run.images.items()]
+    every.sort(key=lambda item: (list(TASKS).index(item[0]), item[1].duplicates))
+    return dict(every)
 
 
 def _incomplete(by_row: Mapping[Row, Sequence[Run]]) -> str:

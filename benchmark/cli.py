@@ -25,6 +25,10 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option("--data", help="Built data set.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
+ProfileName = Annotated[
+    str, typer.Option("--profile", help="paper, pooled, medpy, monai, deepmind, native or mm.")
+]
+Format = Annotated[str, typer.Option("--format", help="terminal, md, csv or latex.")]
 
 
 @contextmanager
@@ -157,17 +161,98 @@ def run(
 def report(
     results: Results = Path("results"),
     table: Annotated[list[int] | None, typer.Option(help="1 to 6; repeatable.")] = None,
-    format_: Annotated[
-        str, typer.Option("--format", help="terminal, md, csv or latex.")
-    ] = "terminal",
-    profile: Annotated[str, typer.Option(help="How images are scored.")] = "paper",
+    format_: Format = "terminal",
+    profile: ProfileName = "paper",
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="How much the definition moves scores and ranks.")
+    ] = False,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="The paper's claims against our records.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write RESULTS/figures/.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write everything as one page.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set, for pictures in figures.")] = None,
     write: Annotated[bool, typer.Option(help="Also write RESULTS/tables/ (profile paper).")] = True,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Leave out what cannot be read, and say so.")
+    ] = False,
 ) -> None:
     """Print the paper's tables from the records, beside the paper's own numbers."""
     with _plain_errors():
+        if claims or profiles:
+            _refuse_both(claims=claims, profiles=profiles, profile=profile)
+            from benchmark import claims_text, profile_report
+            from benchmark.claims import check_claims
+
+            text = (
+                claims_text.as_text(check_claims(results), format_)
+                if claims
+                else profile_report.report(results, format_)
+            )
+            typer.echo(text, nl=False)
+            return
         from benchmark.report import report as make_report
 
-        typer.echo(make_report(results, table or None, format_, profile=profile, write=write))
+        text = make_report(
+            results, table or None, format_, profile=profile, write=write, keep_going=keep_going
+        )
+        typer.echo(text, nl=not text.endswith("\n"))
+        if figures:
+            from benchmark.figures import make_all
+
+            folder = results / "figures"
+            made = make_all(results, data, folder, profile=profile, say=_to_stderr)
+            _to_stderr(f"{len(made)} files in {folder}")
+        if html is not None:
+            from benchmark.page import write as write_page
+
+            page = write_page(results, html, data, profile, keep_going=keep_going)
+            _to_stderr(f"page: {page}")
+
+
+def _to_stderr(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _refuse_both(*, claims: bool, profiles: bool, profile: str) -> None:
+    if claims and profiles:
+        raise UsageError("--claims and --profiles are two reports; ask for one at a time")
+    if profile != "paper":
+        what = "--claims" if claims else "--profiles"
+        raise UsageError(f"--profile {profile} does not go with {what}, which chooses its own")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A method.")],
+    second: Annotated[str, typer.Argument(help="Another.")],
+    split: Annotated[str, typer.Option(help="Labelled share: 1_16, 1_8, 1_4 or full.")],
+    results: Results = Path("results"),
+    profile: ProfileName = "paper",
+    format_: Format = "terminal",
+) -> None:
+    """Difference of two methods on the same images, its interval, and how sure it is."""
+    with _plain_errors():
+        from benchmark.compare import compare as compare_methods
+
+        text = compare_methods(results, first, second, split, profile, format_)
+    typer.echo(text, nl=not text.endswith("\n"))
+
+
+@app.command()
+def audit(
+    tables: Annotated[Path, typer.Argument(help="Printed numbers as CSV.")],
+    claims: Annotated[Path | None, typer.Option(help="Statements about them as CSV.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="terminal, md or json.")] = "terminal",
+) -> None:
+    """Find what arithmetic can find in printed tables; results/paper/ holds the paper's."""
+    with _plain_errors():
+        from benchmark.audit import audit_files, findings
+
+        text = findings.as_text(audit_files(tables, claims), format_)
+    typer.echo(text, nl=False)
 
 
 @app.command("list")

@@ -2,7 +2,11 @@
 
     results/runs/<method>/<split>/seed<k>.json       the record, written last
     results/runs/<method>/<split>/seed<k>.parquet    one row per test image, beside it
+    results/runs/<method>/<split>/seed<k>.masks.parquet    truth and prediction of each
     results/runs/<method>/<split>/seed<k>+<tag>.json  the same of an ablation or a variant
+
+The masks are in a file of their own, which git ignores: the truth is the sources' work, and most of
+their licences do not let it be published. Statistics are enough for all but a few reports.
 
 Tables read nothing else.
 """
@@ -18,6 +22,7 @@ import pyarrow.parquet as pq
 
 from dataset_builders.errors import UsageError
 
+MASKS = ("mask_png", "pred_png")  # columns that are kept apart
 SCHEMA = 1  # raise it when a field changes its meaning; `load` refuses others
 
 
@@ -94,11 +99,17 @@ def save(record: RunRecord, images: pd.DataFrame, results: Path) -> Path:
     """
     path = path_of(results, record.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = path.with_suffix(".parquet.tmp")
-    images.to_parquet(rows, index=False)
+    stored = [name for name in MASKS if name in images]
+    for ending, part in {
+        ".masks.parquet": images[["id", *stored]] if stored else None,
+        ".parquet": images.drop(columns=stored),
+    }.items():
+        if part is not None:
+            rows = path.with_suffix(f"{ending}.tmp")
+            part.to_parquet(rows, index=False)
+            rows.replace(path.with_suffix(ending))
     text = path.with_suffix(".json.tmp")
     text.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n")
-    rows.replace(path.with_suffix(".parquet"))
     return text.replace(path)
 
 
@@ -163,12 +174,29 @@ def images_of(
 ) -> pd.DataFrame:
     """The per-image rows written beside a record; of `columns` those that they have, or all.
 
+    The columns of `MASKS` are among them where their file is.
+
     Raises:
         RecordError: they are missing or damaged.
     """
     path = path_of(results, record.name).with_suffix(".parquet")
     if not path.is_file():
         raise RecordError(f"{path} is missing beside its record; run {record.name} again")
+    rows = _read(path, record, columns)
+    masks = path.with_suffix(".masks.parquet")
+    wanted = set(MASKS) if columns is None else set(MASKS) & set(columns)
+    if not wanted or not masks.is_file():
+        return rows
+    stored = _read(masks, record, {"id", *wanted})
+    ids = rows["id"] if "id" in rows else _read(path, record, {"id"})["id"]
+    if not stored.pop("id").equals(ids):
+        raise RecordError(
+            f"{masks} holds other images than its record; remove it, or run {record.name} again"
+        )
+    return pd.concat((rows, stored), axis=1)
+
+
+def _read(path: Path, record: RunRecord, columns: Collection[str] | None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names

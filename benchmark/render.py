@@ -6,12 +6,12 @@ All but CSV print a block per metric and, per method, our values and below them 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -22,13 +22,20 @@ NARROWEST = 80  # columns of a terminal; what is narrower breaks the lines itsel
 ROOM_FOR_SETUPS = 112  # below it, encoders stand under the table
 CSV_DECIMALS = 4
 CSV_HEADER = (
-    *("table", "partition", "metric", "method", "task", "ours", "sd", "seeds", "paper"),
+    *("table", "partition", "metric", "method", "task", "ours", "low", "high", "sd", "seeds"),
+    *("p_best", "top_group", "rank", "rank_low", "rank_high", "clean", "paper"),
     *("encoder", "weights", "preset", "note"),
 )
 
 
 def terminal(tables: Sequence[Filled], width: int, colour: bool) -> str:
     """For a screen of `width` columns; `colour` allows bold and dim letters."""
+    wide = width >= ROOM_FOR_SETUPS
+    return to_screen(_terminal_parts(tables, wide), width, colour)
+
+
+def to_screen(parts: Iterable[RenderableType], width: int, colour: bool) -> str:
+    """What rich prints of the parts, without blanks at the ends of lines."""
     out = io.StringIO()
     console = Console(
         file=out,
@@ -36,15 +43,8 @@ def terminal(tables: Sequence[Filled], width: int, colour: bool) -> str:
         force_terminal=colour,
         color_system="standard" if colour else None,
     )
-    wide = width >= ROOM_FOR_SETUPS
-    for filled in tables:
-        console.print(Text(f"{_title(filled)} {filled.caption}\n"))
-        for metric in filled.cells:
-            console.print(_grid(filled, metric, wide))
-            console.print()
-        for note in filled.notes if wide else (*_setup_notes(filled), *filled.notes):
-            console.print(Text(note, style="dim"))
-        console.print()
+    for part in parts:
+        console.print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
 
 
@@ -92,11 +92,39 @@ def _cells(filled: Filled, metric: Metric, row: Row) -> list[Cell]:
     return [filled.cells[metric][row][column] for column in COLUMNS]
 
 
-def _in_paper(cells: Sequence[Cell]) -> bool:
-    return any(cell.paper is not None for cell in cells)
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a row prints beside or below our values, if any of its cells has it."""
+
+    short: str
+    long: str
+    value: Callable[[Cell], float | None]
+    missing: str = ""
+
+
+_HALF_WIDTH = _Line("±", "±", lambda cell: cell.half_width)
+_BELOW = (
+    _Line("sd", "sd over seeds", lambda cell: cell.spread),
+    _Line("clean", "clean", lambda cell: cell.clean),
+    _Line("paper", "paper", lambda cell: cell.paper, MISSING),
+)
+
+
+def _found(lines: Sequence[_Line], cells: Sequence[Cell]) -> list[_Line]:
+    return [line for line in lines if any(line.value(cell) is not None for cell in cells)]
 
 
 # Terminal: a grid row is a method, of as many lines as it has kinds of values.
+
+
+def _terminal_parts(tables: Sequence[Filled], wide: bool) -> Iterator[RenderableType]:
+    for filled in tables:
+        yield Text(f"{_title(filled)} {filled.caption}\n")
+        for metric in filled.cells:
+            yield from (_grid(filled, metric, wide), "")
+        for note in filled.notes if wide else (*_setup_notes(filled), *filled.notes):
+            yield Text(note, style="dim")
+        yield ""
 
 
 def _grid(filled: Filled, metric: Metric, wide: bool) -> Grid:
@@ -109,26 +137,19 @@ def _grid(filled: Filled, metric: Metric, wide: bool) -> Grid:
         grid.add_row(Text(category, style="italic"))
         for row in rows:
             cells = _cells(filled, metric, row)
-            labels = _labels(cells)
+            lines = _found((_HALF_WIDTH, *_BELOW), cells)
+            labels = "\n".join(("ours", *(line.short for line in lines)))
             setup = filled.setup(row) if wide else ""
             style = "" if row in filled.records else "dim"
             method = Text.assemble((row.title, style), (f"\n{setup}" if setup else "", "dim"))
-            grid.add_row(method, "\n".join(labels), *(_stack(cell, labels) for cell in cells))
+            grid.add_row(method, labels, *(_stack(cell, lines) for cell in cells))
     return grid
 
 
-def _labels(cells: Sequence[Cell]) -> list[str]:
-    spread = any(cell.spread is not None for cell in cells)
-    return ["ours"] + ["±"] * spread + ["paper"] * _in_paper(cells)
-
-
-def _stack(cell: Cell, labels: Sequence[str]) -> Text:
-    lines = {
-        "ours": Text(_number(cell.mean), style="bold" * cell.best or "dim" * (cell.mean is None)),
-        "±": Text(_number(cell.spread, missing=""), style="dim"),
-        "paper": Text(_number(cell.paper), style="dim"),
-    }
-    return Text("\n").join(lines[label] for label in labels)
+def _stack(cell: Cell, lines: Sequence[_Line]) -> Text:
+    ours = Text(_number(cell.mean), style="bold" * cell.best or "dim" * (cell.mean is None))
+    below = (Text(_number(line.value(cell), line.missing), style="dim") for line in lines)
+    return Text("\n").join((ours, *below))
 
 
 def _setup_notes(filled: Filled) -> Iterator[str]:
@@ -138,7 +159,7 @@ def _setup_notes(filled: Filled) -> Iterator[str]:
     return (f"{setup}: {', '.join(rows)}." for setup, rows in titles.items())
 
 
-# Markdown and LaTeX: the paper's values in a row of their own.
+# Markdown and LaTeX: half-widths beside our values, all else in rows of their own.
 
 
 def _plain(text: str) -> str:
@@ -150,7 +171,7 @@ _TEX_LETTERS = str.maketrans(
     {letter: rf"\{letter}" for letter in "#$%&_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\(<\)", ">": r"\(>\)", "±": r"\(\pm\)", "×": r"\(\times\)"}
-    | {"†": r"\dag{}", "‡": r"\ddag{}", MISSING: "---"}
+    | {"≥": r"\(\ge\)", "†": r"\dag{}", "‡": r"\ddag{}", "–": "--", MISSING: "---"}
 )
 
 
@@ -162,7 +183,7 @@ def _tex(text: str) -> str:
 class _Style:
     bold: str
     italic: str
-    spread: str
+    half_width: str
     escape: Callable[[str], str]
 
 
@@ -171,39 +192,41 @@ _LATEX = _Style(r"\textbf{{{}}}", r"\textit{{{}}}", r"{{\tiny\(\pm\){}}}", _tex)
 
 
 def _values(filled: Filled, metric: Metric, row: Row, style: _Style) -> Iterator[list[str]]:
-    """Our values, then the paper's where it has any, each with the name of the row."""
+    """Our values, then what stands below them, each with its name."""
     cells = _cells(filled, metric, row)
     yield [style.escape(row.title), *(_ours(cell, style) for cell in cells)]
-    if _in_paper(cells):
-        values = ("paper", *(style.escape(_number(cell.paper)) for cell in cells))
-        yield [style.italic.format(value) for value in values]
+    for line in _found(_BELOW, cells):
+        numbers = [style.escape(_number(line.value(cell), line.missing)) for cell in cells]
+        yield [text and style.italic.format(text) for text in (line.long, *numbers)]
 
 
 def _ours(cell: Cell, style: _Style) -> str:
-    spread = "" if cell.spread is None else style.spread.format(_number(cell.spread))
-    text = style.escape(_number(cell.mean)) + spread
-    return style.bold.format(text) if cell.best else text
+    value = style.escape(_number(cell.mean))
+    bold = style.bold.format(value) if cell.best else value
+    half = cell.half_width
+    return bold if half is None else bold + style.half_width.format(_number(half))
 
 
 def _markdown_lines(filled: Filled) -> Iterator[str]:
     yield from (f"### {_plain(_title(filled))}", "", _plain(filled.caption), "")
     for metric in filled.cells:
         header = [f"{metric.title} ({metric.unit})", "Encoder, weights"]
-        yield _markdown_row([*header, *_headings(filled, metric)])
-        yield _markdown_row([":--", ":--", *["--:"] * len(COLUMNS)])
+        yield markdown_row([*header, *_headings(filled, metric)])
+        yield markdown_row([":--", ":--", *["--:"] * len(COLUMNS)])
         for category, rows in _categories(filled):
-            yield _markdown_row([f"**{category}**", *[""] * (len(COLUMNS) + 1)])
+            yield markdown_row([f"**{category}**", *[""] * (len(COLUMNS) + 1)])
             for row in rows:
                 setup = _plain(filled.setup(row) or MISSING)
                 for name, *values in _values(filled, metric, row, _MARKDOWN):
-                    yield _markdown_row([name, setup, *values])
+                    yield markdown_row([name, setup, *values])
                     setup = ""  # once is enough
         yield ""
     for note in filled.notes:
         yield from (_plain(note), "")
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -239,9 +262,16 @@ def _csv_row(filled: Filled, metric: Metric, row: Row, task: str) -> list[object
         notes = ["no value"] * (cell.mean is None)
     if filled.partial and task in (*filled.partial, MEAN):
         notes.append("partial data")
-    numbers = [_number(value, "", CSV_DECIMALS) for value in (cell.mean, cell.spread)]
+    ours, low, high, spread, clean = (
+        _number(value, "", CSV_DECIMALS)
+        for value in (cell.mean, cell.low, cell.high, cell.spread, cell.clean)
+    )
+    judged = cell.top_group or cell.p_best is not None  # there are others to compare it with
     return [
         *(filled.table.number, filled.table.partition, metric.key, row.method + row.without, task),
-        *(*numbers, " ".join(map(str, cell.values)), _number(cell.paper, "")),
-        *(*setup, "; ".join(notes)),
+        *(ours, low, high, spread, " ".join(map(str, cell.values))),
+        "" if cell.p_best is None else f"{cell.p_best:.4g}",
+        ("yes" if cell.top_group else "no") if judged else "",
+        *(cell.rank or ("", "", "")),
+        *(clean, _number(cell.paper, ""), *setup, "; ".join(notes)),
     ]

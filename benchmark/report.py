@@ -2,7 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark import render
@@ -10,8 +12,10 @@ from benchmark.captions import Filled, fill
 from benchmark.paper import read_paper
 from benchmark.profiles import PROFILES, Profile
 from benchmark.record import RecordError, RunRecord, images_of, load_all
+from benchmark.scoring import columns_of, score_rows
 from benchmark.settings import choose
 from benchmark.tables import TABLES, Run, Table, TableError
+from dataset_builders.errors import UsageError
 
 FILES = {"md": render.markdown, "csv": render.comma_separated, "tex": render.latex}
 FORMATS = ("terminal", "md", "csv", "latex")
@@ -25,6 +29,7 @@ def report(
     profile: str = "paper",
     *,
     write: bool = False,
+    keep_going: bool = False,
 ) -> str:
     """Tables as text, also written to `out` if given.
 
@@ -33,16 +38,22 @@ def report(
         tables: numbers of the paper's tables; None for all that have a run.
         format: one of FORMATS.
         out: a file to write.
-        write: also write them as files below `results`, if the profile is `paper`.
         profile: how images are scored, one of `benchmark.profiles.PROFILES`.
+        write: also write them as files below `results`, if the profile is `paper`.
+        keep_going: leave out runs that cannot be read and tables that cannot be made, and say
+            which, below the tables and on standard error.
 
     Raises:
-        TableError: no runs, no such table, or runs that cannot stand in one table.
+        TableError: no runs.
+        MixtureError: runs that cannot stand in one table.
         RecordError: a run that cannot be read.
-        ValueError: unknown format or profile.
+        UsageError: unknown table, format or profile.
     """
     choose("format", format, FORMATS)
-    filled = fill_tables(results, tables, profile)
+    left_out: list[str] | None = [] if keep_going else None
+    filled = fill_tables(results, tables, profile, left_out)
+    for message in left_out or ():
+        print(f"Left out: {message}", file=sys.stderr)
     if write and profile == "paper":  # files are of the headline definition only
         write_tables(filled, results)
     if format == "terminal":
@@ -80,46 +91,82 @@ def write_tables(tables: Sequence[Filled], results: Path) -> list[Path]:
 
 
 def fill_tables(
-    results: Path, numbers: Sequence[int] | None = None, profile: str = "paper"
+    results: Path,
+    numbers: Sequence[int] | None = None,
+    profile: str = "paper",
+    left_out: list[str] | None = None,
 ) -> list[Filled]:
-    """Tables with their cells and words; arguments and errors as `report`."""
+    """Tables with their cells and words; arguments and errors as `report`.
+
+    Args:
+        results: folder that holds `runs/`.
+        numbers: of the paper's tables; None for all that have a run.
+        profile: how images are scored.
+        left_out: gets the reason of each run and table that is left out; None: raise it.
+    """
     scored_by = PROFILES[choose("profile", profile, PROFILES)]
-    records = list(load_all(results))
+    records = _read(results, left_out)
+    # Mixtures are refused before any run is scored.
+    chosen: dict[Table, list[RunRecord]] = {}
+    for table in _wanted(numbers, records):
+        with _tolerated(left_out):
+            chosen[table] = table.select(records)
+    runs: dict[str, Run] = {}
+    for name, record in {record.name: record for own in chosen.values() for record in own}.items():
+        with _tolerated(left_out):
+            runs[name] = score(record, results, scored_by)
+    paper = read_paper()
+    filled = []
+    for table, own in chosen.items():
+        with _tolerated(left_out):
+            scored = [runs[record.name] for record in own if record.name in runs]
+            filled.append(fill(table, scored, paper, scored_by))
+    notes = tuple(f"Left out: {message}" for message in left_out or ())
+    return [replace(table, notes=(*table.notes, *notes)) for table in filled]
+
+
+@contextmanager
+def _tolerated(left_out: list[str] | None) -> Iterator[None]:
+    """Collect what the user can mend, where that is wanted."""
+    try:
+        yield
+    except UsageError as error:
+        if left_out is None:
+            raise
+        left_out.append(str(error))
+
+
+def _read(results: Path, left_out: list[str] | None) -> list[RunRecord]:
+    collect = None if left_out is None else lambda error: left_out.append(str(error))
+    records = list(load_all(results, collect))
     if not records:
+        unreadable = f"; left out: {' '.join(left_out)}" if left_out else ""
         raise TableError(
-            f"no runs in {results / 'runs'}; make one with "
+            f"no runs in {results / 'runs'}{unreadable}; make one with "
             "`usbench run --method propl --split 1_4`, or name another folder with --results"
         )
-    # Mixtures are refused before any run is scored.
-    chosen = {table: table.select(records) for table in _wanted(numbers, records)}
-    names = {record.name: record for own in chosen.values() for record in own}
-    runs = {name: score(record, results, scored_by) for name, record in names.items()}
-    paper = read_paper()
-    return [
-        fill(table, [runs[record.name] for record in own], paper, scored_by)
-        for table, own in chosen.items()
-    ]
+    return records
 
 
 def score(record: RunRecord, results: Path, profile: Profile) -> Run:
     """A run's scores, from its per-image rows.
 
     Raises:
-        RecordError: the rows are missing, or not those of the record.
+        RecordError: the rows are missing, damaged, or not those of the record.
     """
-    images = images_of(record, results)
-    counted = {str(task): len(rows) for task, rows in images.groupby("task")}
+    rows = images_of(record, results, columns_of(profile))
+    try:
+        scores, images = score_rows(rows, profile)
+    except RecordError as error:
+        raise RecordError(f"{record.name}: {error}") from error
+    counted = {task: score.images for task, score in scores.items()}
     recorded = {task: entry.test_images for task, entry in record.tasks.items()}
     if counted != recorded:
         raise RecordError(
             f"{record.name}: its Parquet file has the images {counted}, its record "
-            f"{recorded}; run it again"
+            f"{recorded}; run it again with --restart"
         )
-    try:
-        scores = {str(task): profile.task_scores(rows) for task, rows in images.groupby("task")}
-    except RecordError as error:
-        raise RecordError(f"{record.name}: {error}") from error
-    return Run(record, scores)
+    return Run(record, scores, images)
 
 
 def _wanted(numbers: Sequence[int] | None, records: Sequence[RunRecord]) -> list[Table]:

@@ -4,26 +4,34 @@
 the cells stands in `captions.py`, how they are printed in `render.py`, and `report.py` joins them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
-from math import isnan
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf, isnan
 from statistics import fmean, stdev
 
+from benchmark import evidence
+from benchmark.evidence import Estimate, Rank
 from benchmark.methods import METHODS
+from benchmark.mixture import (
+    data_and_protocol,
+    method_settings,
+    refuse_mixture,
+    refuse_other_images,
+)
 from benchmark.paper import Place
 from benchmark.profiles import Scores
 from benchmark.record import RunRecord
+from benchmark.scoring import TaskImages
 from dataset_builders.errors import UsageError
 from dataset_builders.tasks import PARTITIONS, TASKS
 
-MEAN = "mean"  # the column after the tasks
+MEAN = evidence.MEAN
 COLUMNS = (*TASKS, MEAN)
 DECIMALS = 2  # as the paper prints
 
 
 class TableError(UsageError):
-    """Records that cannot stand in one table, or a table that cannot be made."""
+    """A table that cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +52,44 @@ METRICS = (
 )
 
 
+def metrics_in(hd95_unit: str) -> tuple[Metric, ...]:
+    """METRICS with the unit that a profile gives HD95."""
+    return tuple(
+        replace(metric, unit=hd95_unit) if metric.key == "hd95" else metric for metric in METRICS
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A record and its scores under one profile."""
 
     record: RunRecord
     scores: Mapping[str, Scores]  # by task
+    images: Mapping[str, TaskImages] = field(default_factory=dict)  # by task
 
     def value(self, metric: Metric, column: str) -> float | None:
         """In the metric's unit; None where a task is missing or has no value."""
-        tasks = TASKS if column == MEAN else (column,)
+        tasks = _tasks_of(column)
         scores = [self.scores[task] for task in tasks if task in self.scores]
         if len(scores) < len(tasks):
             return None
-        value = metric.scale * fmean(float(getattr(score, metric.key)) for score in scores)
-        return None if isnan(value) else value
+        return _in_unit(metric, fmean(float(getattr(score, metric.key)) for score in scores))
+
+    def clean(self, metric: Metric, column: str) -> float | None:
+        """As `value`, without images that have a duplicate; None where none has, or none tells."""
+        images = [self.images.get(task) for task in _tasks_of(column)]
+        told = [own for own in images if own is not None and own.duplicate is not None]
+        if len(told) < len(images) or not any(own.duplicates for own in told):
+            return None
+        return _in_unit(metric, fmean(own.score(metric.key, clean=True) for own in told))
+
+
+def _tasks_of(column: str) -> tuple[str, ...]:
+    return tuple(TASKS) if column == MEAN else (column,)
+
+
+def _in_unit(metric: Metric, value: float) -> float | None:
+    return None if isnan(value) else metric.scale * value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +98,13 @@ class Cell:
 
     values: Mapping[int, float]  # by seed; empty: not run
     paper: float | None
-    best: bool = False
+    low: float | None = None  # 95 % interval of the mean over seeds, over test images;
+    high: float | None = None  # None where there are too few independent groups of them
+    p_best: float | None = None  # of the difference to the column's best, Holm; None: it is
+    top_group: bool = False  # the column's best, and all that the test cannot separate from it
+    best: bool = False  # printed in bold: top group of a column where the test separates some
+    clean: float | None = None  # the mean without images that have a duplicate; None: none has
+    rank: Rank | None = None  # in the column of means
 
     @property
     def mean(self) -> float | None:
@@ -78,6 +115,11 @@ class Cell:
     def spread(self) -> float | None:
         """Sample standard deviation over seeds; None for fewer than two."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval, what `±` prints; None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +168,11 @@ class Table:
     title: str
     rows: tuple[Row, ...]
 
+    @property
+    def name(self) -> str:
+        """As the paper has it."""
+        return f"Table {self.number}"
+
     def row_of(self, record: RunRecord) -> Row | None:
         """The row that prints the record; None if none does."""
         if record.split != self.partition:
@@ -136,12 +183,13 @@ class Table:
         """The records that this table prints.
 
         Raises:
-            TableError: they differ in what all of a table, or all seeds of a row, must share.
+            MixtureError: they differ in what all of a table, or all seeds of a row, must share.
         """
         chosen = [record for record in records if self.row_of(record)]
-        _refuse_mixture(self, chosen, _table_settings)
+        refuse_mixture(self.name, chosen, data_and_protocol)
         for row in self.rows:
-            _refuse_mixture(self, [record for record in chosen if row.owns(record)], _row_settings)
+            own = [record for record in chosen if row.owns(record)]
+            refuse_mixture(self.name, own, method_settings)
         return chosen
 
     def by_row(self, runs: Iterable[Run]) -> dict[Row, list[Run]]:
@@ -152,22 +200,35 @@ class Table:
                 grouped[row].append(run)
         return grouped
 
-    def cells(self, runs: Iterable[Run], paper: Mapping[Place, float]) -> Cells:
-        """Every cell, in the order of METRICS, rows and COLUMNS."""
+    def cells(
+        self,
+        runs: Iterable[Run],
+        paper: Mapping[Place, float],
+        metrics: Sequence[Metric] = METRICS,
+    ) -> Cells:
+        """Every cell, in the order of metrics, rows and COLUMNS.
+
+        Raises:
+            MixtureError: the runs scored different test images.
+        """
+        runs = list(runs)
+        refuse_other_images(self.name, ((run.record, run.images) for run in runs))
         by_row = self.by_row(runs)
-        return {metric: self._block(metric, by_row, paper) for metric in METRICS}
+        return {metric: self._block(metric, by_row, paper) for metric in metrics}
 
     def _block(
         self, metric: Metric, by_row: Mapping[Row, list[Run]], paper: Mapping[Place, float]
     ) -> Mapping[Row, Mapping[str, Cell]]:
         block: dict[Row, dict[str, Cell]] = {row: {} for row in by_row}
+        judged = _judge(metric, by_row)
         for column in COLUMNS:
-            cells = {
-                row: self._cell(metric, row, column, runs, paper) for row, runs in by_row.items()
-            }
-            best = _best(metric, cells)
-            for row, cell in cells.items():
-                block[row][column] = replace(cell, best=row in best)
+            estimates = judged.get(column, {})
+            separated = any(not own.top_group for own in estimates.values())
+            for row, runs in by_row.items():
+                cell = self._cell(metric, row, column, runs, paper)
+                if row in estimates:
+                    cell = _with(cell, metric, estimates[row], separated=separated)
+                block[row][column] = cell
         return block
 
     def _cell(
@@ -178,57 +239,42 @@ class Table:
         runs: Iterable[Run],
         paper: Mapping[Place, float],
     ) -> Cell:
-        values = ((run.record.seed, run.value(metric, column)) for run in runs)
+        values = {run.record.seed: run.value(metric, column) for run in runs}
+        clean = [value for run in runs if (value := run.clean(metric, column)) is not None]
         method = METHODS[row.method].title
         place = Place(self.number, method, row.pud, row.uplc, column, metric.key)
-        known = {seed: value for seed, value in sorted(values) if value is not None}
-        return Cell(known, paper.get(place))
+        known = {seed: value for seed, value in sorted(values.items()) if value is not None}
+        return Cell(known, paper.get(place), clean=fmean(clean) if clean else None)
 
 
-def _best(metric: Metric, column: Mapping[Row, Cell]) -> list[Row]:
-    """Rows that share the best printed value; none where fewer than two have one."""
-    printed = {
-        row: round(cell.mean, DECIMALS) for row, cell in column.items() if cell.mean is not None
-    }
-    if len(printed) < 2:
-        return []
-    best = (max if metric.higher_is_better else min)(printed.values())
-    return [row for row, value in printed.items() if value == best]
-
-
-def _table_settings(record: RunRecord) -> dict[str, object]:
-    """What all records of a table share."""
+def _judge(metric: Metric, by_row: Mapping[Row, list[Run]]) -> dict[str, dict[Row, Estimate]]:
+    """By column, then row; rows without a score are left out."""
+    images = [[run.images for run in runs] for runs in by_row.values()]
+    judged = evidence.judge(images, metric.key, higher_is_better=metric.higher_is_better)
     return {
-        "dataset.content_sha256": record.dataset.content_sha256[:12],
-        "preset": record.preset,
-        **{f"protocol.{name}": value for name, value in record.protocol.items()},
+        column: {row: own for row, own in zip(by_row, estimates, strict=True) if own}
+        for column, estimates in judged.items()
     }
 
 
-def _row_settings(record: RunRecord) -> dict[str, object]:
-    """What the seeds of a row share."""
-    return {
-        "encoder": record.encoder,
-        "weights": record.weights,
-        "variant": record.variant,
-        **{f"config.{name}": value for name, value in record.config.items()},
-    }
+def _with(cell: Cell, metric: Metric, estimate: Estimate, *, separated: bool) -> Cell:
+    return replace(
+        cell,
+        low=_bound(metric, estimate.low),
+        high=_bound(metric, estimate.high),
+        p_best=estimate.p_best,
+        top_group=estimate.top_group,
+        best=estimate.top_group and separated,
+        rank=estimate.rank,
+    )
 
 
-def _refuse_mixture(
-    table: Table,
-    records: Sequence[RunRecord],
-    settings: Callable[[RunRecord], dict[str, object]],
-) -> None:
-    for one, other in product(records[:1], records[1:]):
-        left, right = settings(one), settings(other)
-        for name in left | right:
-            if left.get(name) != right.get(name):
-                raise TableError(
-                    f"Table {table.number} cannot hold both {one.name} and {other.name}: {name} "
-                    f"is {left.get(name)!r} in the first, {right.get(name)!r} in the second. Move "
-                    "the runs of one kind to another results folder and name it with --results."
-                )
+def _bound(metric: Metric, value: float | None) -> float | None:
+    """In the metric's unit; resampling knows of no limits, scores have some."""
+    if value is None:
+        return None
+    highest = 100.0 if metric.unit == "%" else inf
+    return min(max(metric.scale * value, 0.0), highest)
 
 
 _METHODS = tuple(Row(method) for method in METHODS)

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmark.metrics import COLUMNS
 from benchmark.profiles import Scores
 from benchmark.protocol import PRESETS
 from benchmark.record import DatasetEntry, RunRecord, TaskEntry, save
+from benchmark.scoring import TaskImages
 from benchmark.tables import Run
 from dataset_builders.tasks import TASKS
 
@@ -47,12 +49,50 @@ def make_ablation(pud: bool, uplc: bool, **changes):
     return make_record("propl", tag=tag, config=flags, **changes)
 
 
-def make_run(record: RunRecord, dice: float | Mapping[str, float] = 0.8, hd95: float = 5.0):
-    """The record with scores: one Dice for all its tasks, or one a task; IoU is 0.1 lower."""
+def make_run(
+    record: RunRecord,
+    dice: float | Mapping[str, float] = 0.8,
+    hd95: float = 5.0,
+    images: int = 0,
+    **options,
+):
+    """The record with scores: one Dice for all its tasks, or one a task; IoU is 0.1 lower.
+
+    With `images`, as many images a task as `make_images` makes of the same scores.
+    """
     by_task = dice if isinstance(dice, Mapping) else dict.fromkeys(record.tasks, dice)
     return Run(
         record,
-        {task: Scores(d, d - 0.1, hd95, IMAGES, 0, 0, 0) for task, d in by_task.items()},
+        {task: Scores(d, d - 0.1, hd95, images or IMAGES, 0, 0, 0) for task, d in by_task.items()},
+        {
+            task: make_images(task, {"dice": d, "iou": d - 0.1, "hd95": hd95}, images, **options)
+            for task, d in by_task.items()
+            if images
+        },
+    )
+
+
+def make_images(task, means, images=40, groups=None, spread=0.05, duplicates=0, noise=0.0, seed=0):
+    """Images whose scores lie evenly about the means, the same way for every method.
+
+    Args:
+        task: its code.
+        means: by metric.
+        images: how many.
+        groups: how many they are of; None: each its own.
+        spread: of the scores about their mean.
+        duplicates: how many of the images, the last, have one; None: rows that do not tell.
+        noise: standard deviation of what is this method's alone.
+        seed: of the noise.
+    """
+    steps = spread * np.linspace(-1, 1, images)
+    own = np.random.default_rng(seed).normal(0, noise, images)
+    return TaskImages(
+        ids=np.array([f"{task}/{i:03}" for i in range(images)]),
+        groups=np.array([f"{task}/group{i % (groups or images):03}" for i in range(images)]),
+        duplicate=None if duplicates is None else np.arange(images) >= images - duplicates,
+        top={name: mean + steps + own - own.mean() for name, mean in means.items()},
+        bottom={name: np.ones(images) for name in means},
     )
 
 

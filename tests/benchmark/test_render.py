@@ -13,10 +13,11 @@ from benchmark.captions import fill
 from benchmark.methods import METHODS
 from benchmark.paper import read_paper
 from benchmark.profiles import PROFILES
-from benchmark.tables import COLUMNS, TABLES
+from benchmark.tables import COLUMNS, METRICS, TABLES, Row
 from dataset_builders.tasks import TASKS
 
 PAPER = read_paper()
+PROPL, UNET = Row("propl"), Row("unet")
 PARTIAL = replace(
     make_record().dataset,
     partial=("BC", "OT"),
@@ -30,9 +31,17 @@ def filled(*runs, number=3):
 
 def some_runs():
     """A method with three seeds and wide numbers, one with a seed, one with two tasks."""
-    seeds = [make_run(make_record(seed=seed), 0.4 + 0.25 * seed, 100.0 + seed) for seed in range(3)]
-    few = make_run(make_record("fixmatch", tasks=("BC", "FH")), 0.6)
-    return *seeds, make_run(make_record("unet"), 0.7), few
+    seeds = [
+        make_run(make_record(seed=seed), 0.4 + 0.25 * seed, 100.0 + seed, images=40)
+        for seed in range(3)
+    ]
+    few = make_run(make_record("fixmatch", tasks=("BC", "FH")), 0.6, images=40)
+    return *seeds, make_run(make_record("unet"), 0.7, images=40), few
+
+
+def half_width(row, column="BC", metric=METRICS[0]):
+    """As printed."""
+    return f"{FULL.cells[metric][row][column].half_width:.2f}"
 
 
 FULL = filled(*some_runs())
@@ -70,9 +79,11 @@ def test_terminal_rows():
     text = render.terminal([FULL], 120, colour=False)
     block = text[text.index("Dice (%)") : text.index("IoU (%)")].splitlines()
     at = next(i for i, line in enumerate(block) if line.startswith("ProPL"))
-    ours, spread, paper = (line.split() for line in block[at : at + 3])
+    ours, interval, spread, paper = (line.split() for line in block[at : at + 4])
     assert ours == ["ProPL", "ours", *["65.00"] * 9]
-    assert spread == ["resnet34,", "imagenet", "±", *["25.00"] * 9]
+    widths = [half_width(PROPL, column) for column in COLUMNS]
+    assert interval == ["resnet34,", "imagenet", "±", *widths]
+    assert spread == ["sd", *["25.00"] * 9]
     assert " ".join(paper) == "paper 77.18 96.56 88.72 93.00 85.24 78.31 89.52 75.44 85.50"
     fixmatch = next(line.split() for line in block if line.startswith("FixMatch"))
     assert fixmatch == ["FixMatch", "ours", "60.00", "60.00", *"———————"]
@@ -96,9 +107,10 @@ def test_markdown_rows_are_whole():
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {len(COLUMNS) + 3}
     # per block a header, its rule, four categories and 21 methods; the paper's where it has any
-    assert len(rows) == 3 * (2 + 4 + 21) + 2 * 21
-    assert f"| ProPL | resnet34, imagenet |{' 65.00 ± 25.00 |' * 9}" in text
-    assert "| U-Net | resnet34, imagenet | **70.00** |" in text
+    assert len(rows) == 3 * (2 + 4 + 21 + 1) + 2 * 21  # one method has seeds
+    assert f"| ProPL | resnet34, imagenet | 65.00 ± {half_width(PROPL)} |" in text
+    assert f"| *sd over seeds* |  |{' *25.00* |' * 9}" in text
+    assert f"| U-Net | resnet34, imagenet | **70.00** ± {half_width(UNET)} |" in text
     assert "| *paper* |  | *77.18* |" in text
     assert f"| PSPNet | — |{' — |' * 9}" in text
 
@@ -109,6 +121,9 @@ def test_csv_is_tidy():
     assert list(lines[0]) == list(render.CSV_HEADER)
     by_key = {(x["metric"], x["method"], x["task"]): x for x in lines}
     assert len(by_key) == len(lines)
+    cell = FULL.cells[METRICS[0]][PROPL]["mean"]
+    assert 64 < cell.low < 65 < cell.high < 66
+    assert cell.p_best < 0.01
     assert by_key["dice", "propl", "mean"] == {
         "table": "3",
         "partition": "1_4",
@@ -116,8 +131,16 @@ def test_csv_is_tidy():
         "method": "propl",
         "task": "mean",
         "ours": "65.0000",
+        "low": f"{cell.low:.4f}",
+        "high": f"{cell.high:.4f}",
         "sd": "25.0000",
         "seeds": "0 1 2",
+        "p_best": f"{cell.p_best:.4g}",
+        "top_group": "no",
+        "rank": "2",
+        "rank_low": "2",
+        "rank_high": "2",
+        "clean": "",
         "paper": "85.50",
         "encoder": "resnet34",
         "weights": "imagenet",
@@ -127,9 +150,21 @@ def test_csv_is_tidy():
     assert by_key["hd95", "unet", "TN"]["paper"] == ""
     assert by_key["hd95", "unet", "TN"]["ours"] == "5.0000"
     assert by_key["dice", "unet", "TN"]["sd"] == ""
+    best = by_key["dice", "unet", "BC"]
+    assert (best["p_best"], best["top_group"], best["rank"]) == ("", "yes", "")
     not_run, no_value = by_key["dice", "ddfp", "BC"], by_key["iou", "fixmatch", "mean"]
     assert (not_run["ours"], not_run["seeds"], not_run["note"]) == ("", "", "not run")
     assert (no_value["ours"], no_value["note"]) == ("", "no value")
+
+
+def test_csv_of_a_method_alone_has_bounds_and_no_judgement():
+    table = filled(make_run(make_record(), images=40))
+    lines = csv.DictReader(io.StringIO(render.comma_separated([table])))
+    own = [line for line in lines if line["ours"]]
+    assert len(own) == 3 * 9
+    assert all(float(line["low"]) < float(line["ours"]) < float(line["high"]) for line in own)
+    assert {(line["p_best"], line["top_group"], line["rank"]) for line in own} == {("", "", "")}
+    assert "Bold" not in " ".join(table.notes)
 
 
 def test_csv_names_ablations_and_has_one_header():
@@ -159,13 +194,18 @@ def test_the_caption_says_how_the_runs_were_made():
     assert FULL.caption.startswith("Preset paper: 224×224 px, 200 epochs, batch 16. ")
     for words in (
         "profile paper, per-image Dice",
-        "Seeds 0, 1, 2: mean ± sample standard deviation over seeds.",
+        "Seeds 0, 1, 2: means over seeds; sd: their sample standard deviation.",
+        "±: half the width of the 95% interval over test images, percentiles of 2000 Bayesian ",
+        "Wilcoxon signed-rank of the means of groups",
+        "two-sided, Holm over methods.",
         "encoder weights imagenet; text encoder of methods with prompts bert.",
         "Dataset 0123456789ab. ",
         "Device: cpu (x86_64).",
     ):
         assert words in FULL.caption
     mini = filled(make_run(make_record("unet", preset="mini", seed=7)))
+    assert "±" not in mini.caption
+    assert "Wilcoxon" not in mini.caption
     assert "Preset mini, not the paper's protocol: 64×64 px, 150 steps a task" in mini.caption
     assert "Seed 7. " in mini.caption
     assert "encoder weights packaged" in mini.caption
@@ -191,10 +231,61 @@ def test_notes_count_what_the_numbers_hide():
     assert "Empty masks: 1 of 32." in notes
     assert "Images that HD95 leaves out: ProPL 2 of 32." in notes
     assert "—: not run (20 of 21 rows)." in notes
-    assert not any("Bold" in note for note in notes)
+    assert not any("Bold" in note or "Ranks" in note for note in notes)
+    assert any("Bold: the best of a column and all that the test" in note for note in FULL.notes)
     assert "Empty predictions: none." in FULL.notes
     assert "Tasks not run (FixMatch: LA, LV, MD, OT, TG, TN): such a run has no mean." in FULL.notes
     assert "Fewer seeds than the caption names (U-Net: 0; FixMatch: 0)." in FULL.notes
+
+
+def test_clean_scores_have_a_line_and_a_note():
+    runs = [
+        make_run(make_record(name), images=40, duplicates=known)
+        for name, known in (("propl", 10), ("unet", 0), ("fixmatch", None))
+    ]
+    runs[1] = replace(runs[1], images=runs[0].images)
+    table = filled(*runs)
+    clean = f"{80 - 100 * 0.05 * 10 / 39:.2f}"
+    assert table.cells[METRICS[0]][PROPL]["BC"].clean == pytest.approx(float(clean), abs=0.005)
+    counts = ", ".join(f"{task} 10 of 40" for task in TASKS)
+    note = f"clean: without test images that have a duplicate in the data set ({counts})."
+    assert note in table.notes
+    assert any("have no clean score: FixMatch; run again" in note for note in table.notes)
+    assert f"| *clean* |  |{f' *{clean}* |' * 9}" in render.markdown([table])
+    line = f"clean   {clean}"
+    assert render.terminal([table], 120, colour=False).count(line) == 2  # Dice of two methods
+    rows = list(csv.DictReader(io.StringIO(render.comma_separated([table]))))
+    by_key = {(row["metric"], row["method"], row["task"]): row["clean"] for row in rows}
+    assert float(by_key["dice", "propl", "mean"]) == pytest.approx(float(clean), abs=0.005)
+    assert by_key["dice", "fixmatch", "mean"] == ""
+
+
+def ranked():
+    """Three methods on tasks of ten groups, with duplicates."""
+    named = (("propl", 0.8), ("unet", 0.7), ("fixmatch", 0.6))
+    images = {"images": 40, "groups": 10, "duplicates": 5}
+    return filled(*(make_run(make_record(name), dice, **images) for name, dice in named))
+
+
+def test_notes_tell_ranks_and_too_few_groups():
+    table = ranked()
+    assert any(
+        note.startswith("No interval from fewer than 20 groups of test images: BC 10, FH 10")
+        and "may be too narrow" in note
+        for note in table.notes
+    )
+    ranks = "Ranks by mDice (95% interval): ProPL 1 (1–1), U-Net 2 (2–2), FixMatch 3 (3–3)."
+    assert ranks in table.notes
+    cell = table.cells[METRICS[0]][PROPL]["BC"]
+    assert cell.low is None
+    assert "± " not in render.markdown([table]).split("| ProPL |")[1].split("|")[2]
+
+
+def test_hd95_is_headed_by_the_profiles_unit():
+    table = fill(TABLES[3], some_runs(), PAPER, PROFILES["mm"])
+    assert "| HD95 (mm) | Encoder, weights |" in render.markdown([table])
+    assert "HD95 in mm, per task" in table.caption
+    assert "HD95 in px at that size, per task" in FULL.caption
 
 
 def test_latex_escapes_and_balances():
@@ -209,6 +300,10 @@ def test_latex_escapes_and_balances():
     ]
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(COLUMNS)}
     assert len(rows) == 3 * (1 + 21) + 2 * 21
+    with_widths = render.latex([FULL, ranked()])
+    assert with_widths.isascii()
+    width = half_width(UNET)
+    assert rf"\textbf{{70.00}}{{\tiny\(\pm\){width}}}" in with_widths
 
 
 @pytest.mark.slow
@@ -216,7 +311,7 @@ def test_latex_compiles(tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex")
     odd = filled(make_run(make_record("unet", preset="mini", encoder="a_b%{#}&\\~^$<>")))
-    (tmp_path / "tables.tex").write_text(render.latex([FULL, odd, *EMPTY]))
+    (tmp_path / "tables.tex").write_text(render.latex([FULL, odd, ranked(), *EMPTY]))
     (tmp_path / "page.tex").write_text(
         r"\documentclass[twocolumn]{article}\usepackage[margin=0.75in]{geometry}"
         r"\usepackage{booktabs}\begin{document}\input{tables}\end{document}"

@@ -3,10 +3,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from fake_records import IMAGES, make_ablation, make_record, save_run
 
-from benchmark.record import RecordError, images_of
+from benchmark.mixture import MixtureError
+from benchmark.record import RecordError, images_of, load, save
 from benchmark.report import fill_tables, report, write_all
 from benchmark.tables import METRICS, Row, TableError
 
@@ -84,9 +87,9 @@ def test_a_mixture_in_one_table_leaves_all_files_as_they_were(results):
     data = replace(make_record().dataset, content_sha256="f" * 64)
     save_run(results, make_record("unet", split="1_16"), 0.1)
     save_run(results, make_record("propl", split="1_16", dataset=data), 0.1)
-    with pytest.raises(TableError, match=r"propl/1_16/seed0 and unet/1_16/seed0: dataset\."):
+    with pytest.raises(MixtureError, match=r"propl/1_16/seed0 and unet/1_16/seed0: dataset\."):
         write_all(results)
-    with pytest.raises(TableError):
+    with pytest.raises(MixtureError):
         report(results, out=results / "out.md")
     assert {path: path.read_bytes() for path in (results / "tables").iterdir()} == before
     assert not (results / "out.md").exists()
@@ -124,6 +127,97 @@ def test_rows_that_are_not_the_records_are_refused(results):
     rows.unlink()
     with pytest.raises(RecordError, match="missing"):
         report(results)
+
+
+def test_rows_of_other_images_are_refused(results):
+    record = make_record("unet")
+    rows = results / "runs" / f"{record.name}.parquet"
+    frame = images_of(record, results)
+    frame.assign(id=frame.id.replace("FH2", "FH9")).to_parquet(rows)
+    with pytest.raises(MixtureError, match=r"propl/1_4/seed0 and unet.*'FH2' of task FH"):
+        report(results)
+
+
+BROKEN = {
+    "another schema": ("json", lambda text: text.replace(b'"schema": 1', b'"schema": 2'), "schema"),
+    "cut off": ("json", lambda text: text[:100], "not a run record"),
+    "not text": ("json", lambda text: b"\xff\xfe\x00", "not a run record"),
+    "rows cut off": ("parquet", lambda text: text[:-100], "is damaged"),
+    "rows in pieces": ("parquet", lambda text: b"PAR1" + text[200:], "is damaged"),
+    "rows empty": ("parquet", lambda text: b"", "is damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_named_with_a_remedy_and_can_be_left_out(results, capsys, kind):
+    ending, broken, message = BROKEN[kind]
+    path = results / "runs" / "unet" / "1_4" / f"seed0.{ending}"
+    path.write_bytes(broken(path.read_bytes()))
+    with pytest.raises(RecordError, match=message) as error:
+        report(results, write=True)
+    assert str(path) in str(error.value)
+    assert "run it again" in str(error.value) or "again with --restart" in str(error.value)
+    assert not (results / "tables").exists()
+    text = report(results, [3], "md", write=True, keep_going=True)
+    assert "| ProPL | resnet34, imagenet | 85.00 |" in text
+    assert "| U-Net | — |" in text
+    assert f"Left out: {error.value}" in text.replace("\\", "")
+    assert capsys.readouterr().err == f"Left out: {error.value}\n"
+    assert (results / "tables" / "table3.md").read_text() == text
+
+
+def test_a_copy_of_a_record_is_named_and_can_be_left_out(results, capsys):
+    folder = results / "runs" / "unet" / "1_4"
+    (folder / "seed0 (copy).json").write_bytes((folder / "seed0.json").read_bytes())
+    with pytest.raises(RecordError, match=r"seed0 \(copy\)\.json: holds the run unet/1_4/seed0"):
+        report(results)
+    assert "45.00" in report(results, [3], keep_going=True)  # of the record in its place
+    assert "seed0 (copy).json" in capsys.readouterr().err
+
+
+def test_tables_that_cannot_be_made_are_left_out(results, capsys):
+    data = replace(make_record().dataset, content_sha256="f" * 64)
+    save_run(results, make_record("unet", split="1_16"), 0.1)
+    save_run(results, make_record("propl", split="1_16", dataset=data), 0.1)
+    tables = fill_tables(results, left_out=(left_out := []))
+    assert [table.table.number for table in tables] == [3, 6]
+    assert [message[:8] for message in left_out] == ["Table 1 ", "Table 4 "]
+    assert all(f"Left out: {left_out[0]}" in table.notes for table in tables)
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_left_is_an_error_that_says_why(results):
+    for path in (results / "runs").glob("*/*/*.json"):
+        path.write_text("{}")
+    with pytest.raises(TableError, match=r"no runs in .*; left out: .*not a run record"):
+        report(results, keep_going=True)
+
+
+def test_intervals_come_from_the_rows(results):
+    rng = np.random.default_rng(0)
+    for name in ("propl/1_4/seed0", "propl/1_4/seed1", "unet/1_4/seed0"):
+        path = results / "runs" / name
+        record = load(path.with_suffix(".json"))
+        tasks = {task: replace(entry, test_images=40) for task, entry in record.tasks.items()}
+        frame = images_of(record, results)
+        frame = pd.concat([frame.assign(id=frame.id + f"/{i}") for i in range(10)])
+        frame["tp"] = rng.integers(*((70, 90) if "propl" in name else (40, 60)), len(frame))
+        frame["group"] = frame.id
+        frame["duplicate_of"] = pd.array(
+            ["x" if "BC0" in id else None for id in frame.id], "string"
+        )
+        save(replace(record, tasks=tasks), frame, results)
+    (table,) = fill_tables(results, [3])
+    line, other = (table.cells[METRICS[0]][Row(name)] for name in ("propl", "unet"))
+    for column in ("TN", "mean"):
+        assert line[column].low < line[column].mean < line[column].high
+        assert line[column].best
+        assert not other[column].best
+        assert other[column].p_best < 0.001 or column == "mean"
+    assert line["BC"].clean != line["BC"].mean
+    assert line["TN"].clean is None
+    note = "clean: without test images that have a duplicate in the data set (BC 10 of 40)."
+    assert note in table.notes
 
 
 def test_a_protocol_without_a_setting_is_named(results):

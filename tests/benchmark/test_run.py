@@ -83,8 +83,10 @@ def test_there_is_one_row_for_each_test_image(finished, small_data):
     _, path = finished
     rows = pd.read_parquet(path.with_suffix(".parquet"))
     names = ["task", "id", "group", "duplicate_of"]
-    pngs = ["mask_png", "pred_png"]
-    assert list(rows.columns) == [*names, *COLUMNS, "spacing_mm", *NATIVE_COLUMNS, *pngs]
+    assert list(rows.columns) == [*names, *COLUMNS, "spacing_mm", *NATIVE_COLUMNS]
+    masks = pd.read_parquet(path.with_suffix(".masks.parquet"))
+    assert list(masks.columns) == ["id", "mask_png", "pred_png"]
+    assert masks["id"].equals(rows["id"])
     for task, of_task in rows.groupby("task"):
         ids = (small_data / f"splits/{task}/test.txt").read_text().split("\n")[:-1]
         assert of_task["id"].tolist() == ids

@@ -3,13 +3,14 @@ from math import nan
 from statistics import fmean, stdev
 
 import pytest
-from fake_records import make_ablation, make_record, make_run
+from fake_records import make_ablation, make_images, make_record, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.methods import METHODS
+from benchmark.mixture import MixtureError
 from benchmark.paper import PaperError, Place, read_paper
-from benchmark.tables import COLUMNS, MEAN, METRICS, TABLES, Row, TableError
+from benchmark.tables import COLUMNS, MEAN, METRICS, TABLES, Row
 from dataset_builders.tasks import TASKS
 
 PAPER = read_paper()
@@ -116,17 +117,87 @@ def test_no_hd95_is_no_value():
     assert line["BC"].mean == 5
 
 
-def best(metric, column, *runs):
+def test_without_images_nothing_is_known_of_the_difference():
+    block = cells(make_run(make_record(), 0.8), make_run(make_record("unet"), 0.7))[DICE]
+    for row in (PROPL, UNET):
+        cell = block[row]["BC"]
+        assert (cell.low, cell.half_width, cell.p_best, cell.rank) == (None, None, None, None)
+        assert not cell.best
+        assert not cell.top_group
+
+
+def bold(metric, column, *runs):
     return {row for row, line in cells(*runs)[metric].items() if line[column].best}
 
 
-def test_the_best_needs_two_and_ties_share_it():
-    propl, unet = make_run(make_record(), 0.8, 9), make_run(make_record("unet"), 0.7, 3)
-    assert best(DICE, "BC", propl) == set()
-    assert best(DICE, MEAN, propl, unet) == {PROPL}
-    assert best(HD95, MEAN, propl, unet) == {UNET}  # lower is better
-    tie = make_run(make_record("fixmatch"), 0.80001)  # 80.00 as printed
-    assert best(DICE, "BC", propl, unet, tie) == {PROPL, FIXMATCH}
+def test_bold_is_the_top_group_where_the_test_separates_some():
+    def run(method, dice, hd95, seed):
+        return make_run(make_record(method), dice, hd95, images=40, noise=0.02, seed=seed)
+
+    propl, unet = run("propl", 0.8, 9, 1), run("unet", 0.7, 3, 2)
+    near = run("fixmatch", 0.801, 9, 3)
+    assert bold(DICE, "BC", propl) == set()
+    assert bold(DICE, MEAN, propl, unet) == {PROPL}
+    assert bold(HD95, MEAN, propl, unet) == {UNET}  # lower is better
+    assert bold(DICE, "BC", propl, unet, near) == {PROPL, FIXMATCH}
+    block = cells(propl, near)[DICE]  # none is separated, so none stands out
+    assert bold(DICE, "BC", propl, near) == set()
+    assert block[PROPL]["BC"].top_group
+    assert block[FIXMATCH]["BC"].top_group
+
+
+def test_intervals_are_in_the_metrics_unit_and_within_its_limits():
+    line = {metric: b[PROPL] for metric, b in cells(make_run(make_record(), images=40)).items()}
+    for metric, mean in ((DICE, 80), (IOU, 70), (HD95, 5)):
+        cell = line[metric]["BC"]
+        assert cell.low < mean < cell.high
+        assert cell.half_width == pytest.approx((cell.high - cell.low) / 2)
+        assert cell.high - cell.low < 0.03 * metric.scale
+    perfect = cells(make_run(make_record(), 1.0, 0.0, images=40, spread=0.5))
+    assert perfect[DICE][PROPL]["BC"].high == 100
+    assert perfect[HD95][PROPL]["BC"].low == 0
+
+
+def test_the_mean_has_ranks():
+    runs = [
+        make_run(make_record(name), dice, images=40)
+        for name, dice in (("propl", 0.7), ("unet", 0.8))
+    ]
+    block = cells(*runs)[DICE]
+    assert block[PROPL][MEAN].rank == (2, 2, 2)
+    assert block[UNET][MEAN].rank == (1, 1, 1)
+    assert block[UNET]["BC"].rank is None
+
+
+def test_clean_scores_stand_where_images_were_left_out():
+    run = make_run(make_record(), images=40)
+    with_duplicates = make_images("TN", {"dice": 0.8, "iou": 0.7, "hd95": 5.0}, duplicates=10)
+    images = {**run.images, "TN": with_duplicates}
+    line = cells(replace(run, images=images))[DICE][PROPL]
+    clean = 80 - 100 * 0.05 * 10 / 39  # the ten highest are gone
+    assert line["TN"].clean == pytest.approx(clean)
+    assert line["BC"].clean is None
+    assert line[MEAN].clean == pytest.approx((7 * 80 + clean) / 8)
+    assert line[MEAN].mean == pytest.approx(80)
+    assert cells(run)[DICE][PROPL][MEAN].clean is None
+    older = make_images("BC", {"dice": 0.8, "iou": 0.7, "hd95": 5.0}, duplicates=None)
+    line = cells(replace(run, images={**images, "BC": older}))[DICE][PROPL]
+    assert line["TN"].clean == pytest.approx(clean)
+    assert line[MEAN].clean is None  # unknown in BC
+
+
+def test_runs_of_other_images_are_not_paired():
+    one = make_run(make_record(), images=40)
+    other = make_run(make_record("unet"), images=40)
+    twin = replace(other.images["FH"], ids=other.images["FH"].ids.copy())
+    twin.ids[7] = "FH/999"
+    with pytest.raises(MixtureError) as error:
+        cells(one, replace(other, images={**other.images, "FH": twin}))
+    assert "propl/1_4/seed0 and unet/1_4/seed0" in str(error.value)
+    assert "'FH/007' of task FH" in str(error.value)
+    regrouped = replace(twin, ids=other.images["FH"].ids, groups=twin.groups[::-1])
+    with pytest.raises(MixtureError, match="task FH, group"):
+        cells(one, replace(other, images={**other.images, "FH": regrouped}))
 
 
 def test_ablations_are_told_by_their_flags_and_stay_out_of_the_main_tables():
@@ -182,7 +253,7 @@ ROW_MIXTURES = {
 @pytest.mark.parametrize("name", MIXTURES)
 def test_a_table_refuses_a_mixture(name):
     changes, left, right = MIXTURES[name]
-    with pytest.raises(TableError) as error:
+    with pytest.raises(MixtureError) as error:
         TABLES[3].select([OTHER, make_record("unet", **changes)])
     message = str(error.value)
     assert "propl/1_4/seed0 and unet/1_4/seed0" in message
@@ -196,5 +267,7 @@ def test_a_table_refuses_a_mixture(name):
 def test_the_seeds_of_a_row_agree(name):
     changes, left, right = ROW_MIXTURES[name]
     assert len(TABLES[3].select([OTHER, make_record("unet", **changes)])) == 2
-    with pytest.raises(TableError, match=rf"seed0 and propl/1_4/seed1: {name} is {left} .*{right}"):
+    with pytest.raises(
+        MixtureError, match=rf"seed0 and propl/1_4/seed1: {name} is {left} .*{right}"
+    ):
         TABLES[3].select([OTHER, make_record(seed=1, **changes)])

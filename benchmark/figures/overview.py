@@ -1,17 +1,16 @@
-"""Pictures of the data set.
+"""The README's picture: one image of each of the eight tasks."""
 
-    python -m benchmark.figures DATA OUT.png      one image of each task, its mask outlined
-"""
-
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmark.dataset import Dataset, open_dataset
+from benchmark.dataset import Dataset
+from benchmark.figures.pictures import decode
+from benchmark.masks import unpack
 from dataset_builders.tasks import TASKS
 
 PANEL = 224  # px, height of a panel
@@ -25,8 +24,6 @@ def tasks_picture(dataset: Dataset, path: Path) -> None:
         dataset: of `open_dataset`.
         path: a PNG file.
     """
-    from matplotlib.figure import Figure  # slow to import, and no display is needed
-
     figure = Figure(figsize=(11, 6.2), dpi=110, facecolor="black")
     for place, code in enumerate(dataset.images, start=1):
         axes = figure.add_subplot(2, 4, place)
@@ -45,22 +42,14 @@ def _outlined(dataset: Dataset, code: str) -> NDArray[np.uint8]:
     """(PANEL, W, 3) RGB of the task's first training image that has a target of middling size."""
     (shard, *_) = sorted((dataset.root / code).glob("train-*.parquet"))
     rows = pq.read_table(shard, columns=["image", "mask"]).slice(0, 20).to_pylist()
-    pairs = [(_decode(row["image"], cv2.IMREAD_COLOR_RGB), _decode(row["mask"])) for row in rows]
-    areas = [float(np.mean(mask > 0)) for _, mask in pairs]
+    pairs = [(decode(row["image"]["bytes"]), unpack(row["mask"]["bytes"])) for row in rows]
+    areas = [float(np.mean(mask)) for _, mask in pairs]
     image, mask = pairs[int(np.argsort(areas)[len(areas) // 2])]
     scale = PANEL / mask.shape[0]
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    mask = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    small = cv2.resize(
+        mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    edges, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outlined: NDArray[np.uint8] = cv2.drawContours(image.copy(), edges, -1, OUTLINE, 2)
     return outlined
-
-
-def _decode(column: dict[str, bytes], mode: int = cv2.IMREAD_GRAYSCALE) -> NDArray[np.uint8]:
-    return np.asarray(cv2.imdecode(np.frombuffer(column["bytes"], np.uint8), mode), np.uint8)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    tasks_picture(open_dataset(Path(sys.argv[1])), Path(sys.argv[2]))

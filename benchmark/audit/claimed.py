@@ -1,0 +1,103 @@
+"""What a paper's text claims, held against the numbers of its own tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from benchmark.audit.findings import Finding
+from benchmark.audit.printed import MEAN, PRINTED, Claim, Interval, PrintedRow, opponents
+
+ZERO = Interval(Fraction(0), Fraction(0), 0)
+
+
+def check_claim(
+    claim: Claim, rows: Sequence[PrintedRow], claims: Sequence[Claim]
+) -> Iterator[Finding]:
+    """Whether its difference is that of the tables, and whether the other metric agrees.
+
+    Args:
+        claim: to check.
+        rows: of all tables.
+        claims: all; what has a claim of its own is left to that.
+    """
+    here = [row for row in rows if row.partition == claim.partition and MEAN in row.cells]
+    left = next((row for row in here if row.title == claim.left), None)
+    right = opponents(claim, here)
+    if left is None or not right or claim.metric not in PRINTED:
+        yield _unchecked(claim, left, right)
+        return
+    claimed = {(c.partition, c.left, c.right, c.metric) for c in claims}
+    for metric in PRINTED:
+        best = max(right, key=lambda row: _mean(row, metric).low)
+        difference = _mean(left, metric) - _mean(best, metric)
+        if metric == claim.metric:
+            if not difference.meets(claim.difference):
+                yield _other_difference(claim, left, best, right)
+        elif (
+            (claim.partition, claim.left, claim.right, metric) not in claimed
+            and ZERO.below(claim.difference)
+            and difference.below(ZERO)
+        ):
+            yield _reversed(claim, metric, left, best)
+
+
+def _mean(row: PrintedRow, metric: str) -> Interval:
+    return row.cells[MEAN][metric]
+
+
+def _finding(
+    kind: str,
+    claim: Claim,
+    rows: Sequence[PrintedRow],
+    numbers: Mapping[str, Interval],
+    text: str,
+) -> Finding:
+    where = f" (at {claim.share})" if claim.share else ""
+    return Finding(
+        kind,
+        tuple(dict.fromkeys(row.table for row in rows)),
+        claim.left,
+        (MEAN,),
+        {name: number.middle for name, number in numbers.items()},
+        f"{claim.id}{where}, “{claim.statement}”: {text}",
+        claim.id,
+    )
+
+
+def _other_difference(
+    claim: Claim, left: PrintedRow, best: PrintedRow, right: Sequence[PrintedRow]
+) -> Finding:
+    metric = claim.metric
+    ours, theirs = _mean(left, metric), _mean(best, metric)
+    meant = [
+        f"{row.title} ({_mean(row, metric)})"
+        for row in right
+        if (ours - _mean(row, metric)).meets(claim.difference)
+    ]
+    text = (
+        f"{PRINTED[metric]} {ours} against {theirs} of {best.title} is a difference of "
+        f"{ours - theirs}, not {claim.difference}"
+    )
+    text += f", which is that to {', '.join(meant)}." if meant else "."
+    numbers = {"left": ours, "right": theirs, "difference": ours - theirs}
+    return _finding(
+        "difference", claim, (left, best), {**numbers, "claimed": claim.difference}, text
+    )
+
+
+def _reversed(claim: Claim, metric: str, left: PrintedRow, best: PrintedRow) -> Finding:
+    ours, theirs = _mean(left, metric), _mean(best, metric)
+    text = (
+        f"the text goes by {PRINTED[claim.metric]}; by {PRINTED[metric]} {best.title} is ahead, "
+        f"{theirs} against {ours}."
+    )
+    numbers = {"left": ours, "right": theirs, "difference": ours - theirs}
+    return _finding("reversed", claim, (left, best), numbers, text)
+
+
+def _unchecked(claim: Claim, left: PrintedRow | None, right: Sequence[PrintedRow]) -> Finding:
+    if claim.metric not in PRINTED:
+        text = f"the tables print no {claim.metric.upper()}."
+    else:
+        lacking = claim.left if left is None else claim.right
+        text = f"no row of this partition is '{lacking}' and has a mean."
+    return _finding("unchecked", claim, [left] if left else right, {}, text)

@@ -1,0 +1,46 @@
+"""What is committed under results/ is what the records give."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.record import MASKS
+from benchmark.report import write_all
+
+RESULTS = Path(__file__).parents[1] / "results"
+FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/runs"))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_committed_tables_are_made_of_the_committed_records(name, tmp_path):
+    shutil.copytree(
+        RESULTS / name, tmp_path / name, ignore=shutil.ignore_patterns("tables", "*.masks.parquet")
+    )
+    made = {path.name: path.read_bytes() for path in write_all(tmp_path / name)}
+    committed = {path.name: path.read_bytes() for path in (RESULTS / name / "tables").iterdir()}
+    assert made == committed
+
+
+def test_no_mask_of_a_source_is_committed():
+    for name in FOLDERS:
+        for path in (RESULTS / name / "runs").rglob("*.parquet"):
+            if not path.name.endswith(".masks.parquet"):  # ignored by git
+                assert not set(MASKS) & set(pq.read_schema(path).names), path
+
+
+def test_trained_nets_score_twice_what_untrained_ones_do():
+    """And U-Net and ProPL what the smallest useful run should reach."""
+
+    def dice(folder: str) -> pd.Series:
+        table = pd.read_csv(RESULTS / folder / "tables/table3.csv")
+        table = table[(table.metric == "dice") & table.method.isin(["unet", "propl"])]
+        return table.set_index(["method", "task"]).ours
+
+    trained, untrained = dice("mini"), dice("untrained")
+    assert (trained > 2 * untrained).all()
+    assert trained["unet", "FH"] > 80
+    assert trained["propl", "FH"] > 80
+    assert trained["propl", "mean"] > 60
