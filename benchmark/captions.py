@@ -93,7 +93,7 @@ def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
     found = (
         protocol(records[0]),
         f"Dice and IoU in %, HD95 in {unit}, per task and as their mean; "
-        "below each of our values the paper's, which prints no HD95.",
+        "with each of our values the paper's, which prints no HD95.",
         f"Scores: profile {profile.name}, {profile.description}.",
         _seeds(records),
         _intervals(cells),
@@ -227,7 +227,8 @@ def _partial(record: RunRecord) -> str:
     data = record.dataset
     counts = ["{} {} + {}".format(task, *data.images.get(task, (0, 0))) for task in data.partial]
     full = f"{TRAIN_IMAGES + TEST_IMAGES} images a task ({TRAIN_IMAGES} train + {TEST_IMAGES} test)"
-    return f"{PARTIAL} fewer than {full}: {', '.join(counts)}." if counts else ""
+    few = f"{PARTIAL} fewer than {full}, or chosen from incomplete sources"
+    return f"{few}: {', '.join(counts)}." if counts else ""
 
 
 def _fewer_seeds(by_row: Mapping[Row, Sequence[Run]]) -> str:

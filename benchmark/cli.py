@@ -4,6 +4,7 @@ Modules are imported by the command that needs them, so that `--help`, `list` an
 without torch.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,10 @@ def run(
             if value is not None:
                 overrides[name] = value
 
+        # Threads that wait by spinning take the core of the one they wait for, where cores are
+        # shared: a step took 2.5 to 8 s so, and 0.7 s like this. Read once, when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
         from benchmark.resolve import Request
         from benchmark.run import run as run_method
         from benchmark.train import Interrupted
@@ -173,7 +178,10 @@ def report(
         bool, typer.Option("--figures", help="Also write RESULTS/figures/.")
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Write everything as one page.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data set, for pictures in figures.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set, for pictures.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="In the page: thumbnails (if --data) or none.")
+    ] = None,
     write: Annotated[bool, typer.Option(help="Also write RESULTS/tables/ (profile paper).")] = True,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Leave out what cannot be read, and say so.")
@@ -208,7 +216,7 @@ def report(
         if html is not None:
             from benchmark.page import write as write_page
 
-            page = write_page(results, html, data, profile, keep_going=keep_going)
+            page = write_page(results, html, data, profile, images, keep_going=keep_going)
             _to_stderr(f"page: {page}")
 
 

@@ -175,9 +175,9 @@ def _p(column: Column) -> float:
 
 
 def _bounds(metric: Metric, column: Column) -> tuple[float, float] | None:
-    if len(column.groups) < FEWEST_GROUPS:
-        return None
     low, high = statistics.interval(column.resampled[:, 0] - column.resampled[:, 1])
+    if len(column.groups) < FEWEST_GROUPS or np.isnan(low):
+        return None
     return metric.scale * float(low), metric.scale * float(high)
 
 

@@ -13,9 +13,9 @@ from benchmark.figures.labels import place
 from benchmark.figures.records import LeftOutError, Runs, refuse_incomparable, share
 from benchmark.methods import METHODS, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
 from benchmark.record import RunRecord
-from benchmark.tables import Row, Run
-from dataset_builders.tasks import TASKS
+from benchmark.tables import MEAN, METRICS, Row, Run
 
+DICE = METRICS[0]
 LOGARITHMIC = 5  # from this ratio of the largest cost to the smallest
 UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
@@ -50,7 +50,7 @@ def prepare(runs: Runs, partition: str) -> Cost:
     """
     cells = {row: own for row in map(Row, METHODS) if (own := runs.of_row(row, partition))}
     refuse_incomparable(cells.values())
-    whole = {row: [run for run in own if set(run.scores) == {*TASKS}] for row, own in cells.items()}
+    whole = {row: [run for run in own if _dice([run])] for row, own in cells.items()}
     points = [_point(row, own) for row, own in whole.items() if own]
     if len(points) < 2:
         raise LeftOutError(
@@ -80,10 +80,15 @@ def _point(row: Row, runs: Sequence[Run]) -> Point:
     return Point(
         row.title,
         row.category,
-        fmean(100 * run.scores[task].dice for run in runs for task in TASKS),
+        fmean(_dice(runs)),
         fmean(max(task.peak_memory_mb for task in run.record.tasks.values()) for run in runs),
         fmean(_seconds(run.record) for run in runs),
     )
+
+
+def _dice(runs: Sequence[Run]) -> list[float]:
+    """The mDice of every run that has all tasks."""
+    return [value for run in runs if (value := run.value(DICE, MEAN)) is not None]
 
 
 def _seconds(record: RunRecord) -> float:
@@ -133,7 +138,7 @@ def _draw_points(
     edge = front(places)
     axes.margins(0.14)
     costs = [x for x, _ in places]
-    if max(costs) > LOGARITHMIC * min(costs):
+    if 0 < LOGARITHMIC * min(costs) < max(costs):
         axes.set_xscale("log")
         _plain_ticks(axes)
     # on to the frame: what costs more than the last is beaten too

@@ -95,7 +95,9 @@ def prepare(
         )
         for image in ids
     ]
-    choice = "chosen by id" if images else f"of each task the median Dice of {best.title}"
+    choice = (
+        "chosen by id" if images else f"in each task the one with the median Dice of {best.title}"
+    )
     notes = (f"Images: {choice}.", "In corners: Dice in %.", licences(pictures.values()))
     titles = [row.title for row in rows]
     return Qualitative(partition, titles, lines, runs.footer(shown, *notes))

@@ -6,7 +6,7 @@ import pytest
 from fake_records import make_ablation, make_images, make_record, make_run, save_run
 from scipy import stats
 
-from benchmark.compare import CompareError, compare, differences
+from benchmark.compare import CompareError, Difference, compare, differences
 from benchmark.evidence import MEAN
 from benchmark.mixture import MixtureError
 from benchmark.profiles import PROFILES
@@ -82,6 +82,7 @@ def test_lower_distances_are_the_better_claim():
     own = found[HD95]["BC"]
     assert own.difference == pytest.approx(-0.1)
     assert own.false_claim < 0.01
+    assert found[HD95][MEAN].false_claim < 0.01
 
 
 def test_the_test_and_the_interval_must_agree():
@@ -94,6 +95,22 @@ def test_the_test_and_the_interval_must_agree():
     assert own.holm < 0.001
     assert own.difference < 0
     assert not own.separated
+
+
+def test_a_p_that_the_correction_lifts_does_not_separate():
+    own = Difference(200, 200, 80.0, 79.0, (0.1, 1.9), p=0.03, holm=0.24, false_claim=0.015)
+    assert not own.separated
+    assert replace(own, holm=None).separated  # the mean, a family of its own
+
+
+def test_a_task_of_one_group_leaves_the_mean_open():
+    one, two = run(seed=1), run("unet", 0.5, seed=2)
+    for own in (one, two):
+        own.images["TG"].groups[:] = "TG/group000"
+    mean = differences([[one], [two]], PAPER)[DICE][MEAN]
+    assert (mean.p, mean.bounds) == (1, None)
+    assert not mean.separated
+    assert np.isnan(mean.false_claim)
 
 
 def test_few_groups_have_no_interval_and_cannot_be_separated():

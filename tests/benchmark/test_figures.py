@@ -114,6 +114,15 @@ def test_the_difference_is_paired():
     assert gain.low == pytest.approx(20)
 
 
+def test_few_groups_have_no_interval_of_the_difference_either():
+    few = [
+        make_run(make(), 0.8, images=2)
+        for make in (make_record, partial(make_ablation, False, True))
+    ]
+    gain = prompting.prepare(runs_of(*few)).gain["1_4"]
+    assert (gain.dice, gain.low, gain.high) == (pytest.approx(0), None, None)
+
+
 def test_the_papers_gain_is_that_of_its_ablations():
     data = prompting.prepare(runs_of(run(0.8), ablation(0.6)))
     assert data.papers_gain["1_16"] == pytest.approx(19.59)  # stated in its text
@@ -322,7 +331,7 @@ def test_few_groups_have_no_whisker():
 
 def test_every_method_is_named_and_every_task_has_a_panel():
     runs = [
-        run(0.5 + place / 100, method, split)
+        run(0.5 + place / 1000, method, split)  # all but equal
         for place, method in enumerate(METHODS)
         for split in ("1_16", "1_4")
     ]
@@ -426,6 +435,21 @@ def test_the_best_of_each_category_is_shown_and_propl_always():
         *("unet", "stpp", "univ_full", "propl")
     ]
     assert qualitative.one_a_category([Row("unet")]) == [Row("unet")]
+
+
+def test_images_are_of_the_run_with_the_lowest_seed_and_the_best_method_comes_first():
+    runs = [run(0.6, seed=2), run(0.5, seed=1), run(0.7, "unet"), run(0.9, split="1_8")]
+    first = runs_of(*runs).first_of_rows("1_4")
+    assert [(row.method, own.record.seed) for row, own in first.items()] == [
+        ("unet", 0),
+        ("propl", 1),
+    ]
+
+
+def test_runs_that_share_no_task_are_not_ranked():
+    runs = runs_of(run(0.6, tasks=("FH",)), run(0.6, "unet", tasks=("BC",)))
+    with pytest.raises(LeftOutError, match="unet/1_4/seed0, propl/1_4/seed0 share no task"):
+        runs.first_of_rows("1_4")
 
 
 def test_the_median_image_is_the_lower_one_and_ties_go_by_id():

@@ -182,7 +182,10 @@ def test_partial_tasks_are_marked_with_their_counts():
     header = "| Dice (%) | Encoder, weights | BC† | FH | LA | LV | MD | OT† | TG | TN | mDice† |"
     assert header in render.markdown([table])
     assert "partial: BC, OT." in table.caption
-    note = "† fewer than 800 images a task (600 train + 200 test): BC 122 + 41, OT 31 + 10."
+    note = (
+        "† fewer than 800 images a task (600 train + 200 test), or chosen from incomplete "
+        "sources: BC 122 + 41, OT 31 + 10."
+    )
     assert note in table.notes
     lines = csv.DictReader(io.StringIO(render.comma_separated([table])))
     partial = {line["task"] for line in lines if "partial data" in line["note"]}
