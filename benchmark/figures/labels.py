@@ -6,7 +6,6 @@ from math import cos, radians, sin
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from benchmark.figures import style
 RADII = (3.0, 7.0, 12.0, 18.0, 25.0, 33.0, 42.0, 52.0)  # pt, from a marker to its label's edge
 ANGLES = range(0, 360, 15)  # degrees
 MARKER = 3.0  # pt, half of a marker
+HEIGHT = 1.2 * style.NOTE  # pt, of a label
 GAP = 1.0  # pt, kept between two labels
 LEADER = 8.0  # pt; a label farther away gets a line to its point
 SWEEPS = 4  # times that each label is put anew while the others stay
@@ -34,18 +34,12 @@ def place(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str
     """
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
-    FigureCanvasAgg(figure)  # measures letters
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = 72 / figure.dpi  # pt
     anchors = axes.transData.transform(points) * pixel
     frame = np.array(axes.get_window_extent().extents) * pixel
-    sizes = []
-    for text in texts:
-        drawn = axes.text(0, 0, text, size=style.NOTE)
-        extent = drawn.get_window_extent()
-        sizes.append((extent.width * pixel + GAP, extent.height * pixel + GAP))
-        drawn.remove()
+    sizes = [(style.breadth(text) + GAP, HEIGHT + GAP) for text in texts]
     for anchor, point, text, box in zip(
         anchors, points, texts, arrange(anchors, np.array(sizes), frame), strict=True
     ):

@@ -13,6 +13,8 @@ import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from benchmark.methods import SINGLE_SEMI, SINGLE_SUPERVISED, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
 
@@ -54,6 +56,7 @@ _SETTINGS: dict[str, Any] = {
     "legend.framealpha": 1.0,
     "lines.linewidth": 1.0,
     "lines.markersize": 4.0,
+    "text.hinting": "none",  # letters as broad at every resolution
     "svg.fonttype": "path",  # looks the same where the letters are not installed
     "svg.hashsalt": "usbench",  # else every SVG has other ids
 }
@@ -84,11 +87,10 @@ def new_figure(plots: float, title: str, footer: str) -> Figure:
         title: one line.
         footer: broken into as many lines as it needs.
     """
-    figure = Figure(figsize=(WIDTH, 1), layout="constrained")
-    lines = _wrapped(figure, footer)
+    lines = _wrapped(footer)
     below = (len(lines) * NOTE * LINE + 5) / 72
     height = TITLE + plots + below
-    figure.set_size_inches(WIDTH, height)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0, below / height, 1, plots / height))  # type: ignore[call-arg]
@@ -106,22 +108,21 @@ def new_figure(plots: float, title: str, footer: str) -> Figure:
     return figure
 
 
-def _wrapped(figure: Figure, footer: str) -> list[str]:
-    """Lines as broad as the page, by the breadth that the letters have."""
-    shown = figure.text(0, 0, "", size=NOTE)
-
-    def fits(line: str) -> bool:
-        shown.set_text(line)
-        return bool(shown.get_window_extent().width <= (WIDTH - 2 * MARGIN) * figure.dpi)
-
+def _wrapped(footer: str) -> list[str]:
+    """Lines as broad as the page."""
     lines: list[str] = []
     for word in footer.split():
-        if lines and fits(longer := f"{lines[-1]} {word}"):
+        if lines and breadth(longer := f"{lines[-1]} {word}") <= 72 * (WIDTH - 2 * MARGIN):
             lines[-1] = longer
         else:
             lines.append(word)
-    shown.remove()
     return lines
+
+
+def breadth(text: str) -> float:
+    """Of a note, in pt."""
+    letters = FontProperties(size=NOTE)
+    return float(text_to_path.get_text_width_height_descent(text, letters, ismath=False)[0])
 
 
 def legend_of(axes: Axes) -> tuple[list[Artist], list[str]]:

@@ -632,11 +632,16 @@ def test_a_folder_that_is_no_data_set_leaves_out_images_alone(masked, tmp_path):
     assert any("images/qualitative_1_4" in line and "build-data" in line for line in said)
 
 
-def test_the_footer_fits_the_page():
-    figure = style.new_figure(1.0, "Title", "WMQ@% and some more words of a long footer, " * 20)
-    title, footer = figure.texts
-    assert footer.get_window_extent().x1 <= figure.bbox.x1
-    assert footer.get_window_extent().y1 <= figure.bbox.y1 - title.get_window_extent().height
+@pytest.mark.parametrize("text", ["WMQ@% and some words more, ", "ill, til, fill; "])
+@pytest.mark.parametrize("dpi", [72, 300])
+def test_the_footer_fits_the_page(text, dpi, tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "DPI", dpi)
+    figure = style.styled(style.new_figure)(1.0, "Title", text * 20)
+    _, png = style.save(figure, tmp_path / "figure")
+    inked = np.flatnonzero((cv2.imread(str(png), cv2.IMREAD_GRAYSCALE) < 128).any(axis=0))
+    margin = style.MARGIN * dpi
+    assert margin - 1 <= inked[0]
+    assert 0.85 * style.WIDTH * dpi < inked[-1] <= style.WIDTH * dpi - margin + 1
 
 
 def test_drawing_loads_neither_torch_nor_a_window(masked, tmp_path):

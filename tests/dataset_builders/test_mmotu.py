@@ -133,7 +133,7 @@ def test_contrast_images_of_the_same_names_are_left_out(folder):
     assert listing.skipped == {"OTU_3d": "contrast-enhanced images"}
 
 
-@pytest.mark.parametrize("class_colour", [(64, 0, 0), (0, 0, 1), (64, 64, 64), (0, 128, 0)])
+@pytest.mark.parametrize("class_colour", [(64, 0, 0), (0, 0, 64), (64, 64, 64), (0, 128, 0)])
 def test_any_channel_of_a_coloured_mask_counts(tmp_path, class_colour):
     mask = encode_png(TUMOUR[..., None] * np.array(class_colour, np.uint8))
     sample = read_one(tmp_path, PAIR | {"annotations/598.PNG": mask})
