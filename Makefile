@@ -15,13 +15,13 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
 	touch $@
 
-demo: install  ## synthetic archives -> data set -> two methods -> table and report, in demo/
+demo: install  ## synthetic archives -> data set -> two methods -> tables, figures and a page, in demo/
 	rm -rf demo
 	$(BIN)/python -m dataset_builders.phantom demo/raw
 	$(BIN)/usbench build-data --raw demo/raw --out demo/data --allow-missing
 	$(BIN)/usbench run --method unet --split 1_4 --preset smoke --data demo/data --results demo/results
 	$(BIN)/usbench run --method propl --split 1_4 --preset smoke --data demo/data --results demo/results
-	$(BIN)/usbench report --results demo/results
+	$(BIN)/usbench report --results demo/results --figures --html demo/report.html --data demo/data
 
 check: install  ## style and types
 	$(BIN)/ruff check .

@@ -61,13 +61,17 @@ def train_part(
         )
         for task, labelled, frame in zip(tasks, _labels(plan, tasks), frames, strict=True)
     }
-    parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    text = {"parameters": parameters, "tasks": {k: asdict(v) for k, v in entries.items()}}
+    text = {"parameters": trainable(method), "tasks": {k: asdict(v) for k, v in entries.items()}}
     pd.concat(frames, ignore_index=True).to_parquet(folder / f"{part}.parquet", index=False)
     partial = folder / f"{part}.json.tmp"
     partial.write_text(json.dumps(text))
     partial.replace(folder / f"{part}.json")
     (folder / f"{part}.pt").unlink(missing_ok=True)
+
+
+def trainable(method: Method) -> int:
+    """Number of parameters that learn."""
+    return sum(p.numel() for p in method.parameters() if p.requires_grad)
 
 
 def _labels(plan: Plan, tasks: tuple[str, ...]) -> list[int]:
@@ -106,7 +110,7 @@ def _train(
     start, before = 0, 0.0
     if saved.is_file():
         start, before = checkpoint.restore(saved, settings, method, optimizer)
-    progress.training(part, start, total, plan.protocol.batch)
+    progress.training(part, start, total, plan.protocol.batch, trainable(method))
     began = last_saved = time.monotonic()
 
     def watch(step: int, terms: dict[str, Tensor]) -> bool:

@@ -54,7 +54,7 @@ class Progress:
         for number in self._handlers:
             signal.signal(number, self._stop)
         self._bars.start()
-        self._bars.console.print(self._title, highlight=False)
+        self._say(self._title)
         return self
 
     def __exit__(
@@ -72,8 +72,9 @@ class Progress:
             sys.exit(128 + number)
         self.stopped = True
 
-    def training(self, part: str, start: int, total: int, batch: int) -> None:
-        """A training begins at step `start`."""
+    def training(self, part: str, start: int, total: int, batch: int, parameters: int) -> None:
+        """A training of so many parameters begins at step `start`."""
+        self._say(f"{part}: {parameters:,} trainable parameters")
         self._images, self._part, self._total = batch, part, total
         self._first, self._began = start, time.monotonic()
         self._bar = self._bars.add_task(f"{part:>3} train", total=total, completed=start, note="")
@@ -89,7 +90,7 @@ class Progress:
         self._bars.update(self._bar, completed=step, note=self._note)
         if self._lines and (now - self._line > LINE_SECONDS or step == self._total):
             self._line = now
-            print(f"{self._part} step {step}/{self._total}  {self._note}", file=sys.stderr)
+            self._say(f"{self._part} step {step}/{self._total}  {self._note}")
 
     def evaluating(self, task: str, images: int) -> None:
         """The test images of a task are next."""
@@ -98,3 +99,7 @@ class Progress:
     def advance(self, images: int) -> None:
         """So many of them are done."""
         self._bars.advance(self._bar, images)
+
+    def _say(self, line: str) -> None:
+        """A line of its own, above the bars."""
+        self._bars.console.print(line, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ ANGLES = range(0, 360, 15)  # degrees
 MARKER = 3.0  # pt, half of a marker
 HEIGHT = 1.2 * style.NOTE  # pt, of a label
 GAP = 1.0  # pt, kept between two labels
-LEADER = 8.0  # pt; a label farther away gets a line to its point
+LEADER = 5.0  # pt; a label farther away gets a line to its point
 SWEEPS = 4  # times that each label is put anew while the others stay
 
 Boxes = NDArray[np.float64]  # (..., 4): left, bottom, right, top in pt
@@ -59,7 +59,7 @@ def place(axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str
 
 
 def arrange(anchors: NDArray[np.float64], sizes: NDArray[np.float64], frame: Boxes) -> Boxes:
-    """Boxes beside points, each where it covers least and then nearest to its point.
+    """Boxes beside points, each where it covers least, is nobody else's, and is near its point.
 
     Args:
         anchors: (N, 2) points in pt.
@@ -73,8 +73,8 @@ def arrange(anchors: NDArray[np.float64], sizes: NDArray[np.float64], frame: Box
     options = np.stack(
         [_around(anchor, size) for anchor, size in zip(anchors, sizes, strict=True)]
     )  # (N, places, 4)
-    cost = np.linspace(0, 1, options.shape[1]) + 10 * _outside(options, frame)
-    cost += _covered(options, markers).sum(axis=-1)
+    cost = np.linspace(0, 4, options.shape[1]) + 10 * _outside(options, frame)
+    cost += _covered(options, markers).sum(axis=-1) + 4 * _nearer_others(options, anchors)
     chosen = options[np.arange(len(anchors)), cost.argmin(axis=1)]
     for _, i in product(range(SWEEPS), range(len(anchors))):
         others = np.delete(chosen, i, axis=0)
@@ -109,8 +109,18 @@ def _outside(boxes: Boxes, frame: Boxes) -> NDArray[np.float64]:
     return left
 
 
-def _distance(box: Boxes, point: NDArray[np.float64]) -> float:
-    return float(np.hypot(*np.clip(np.maximum(box[:2] - point, point - box[2:]), 0, None)))
+def _nearer_others(options: Boxes, anchors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many other points are as near to each box (N, places, 4) as its own, or nearer."""
+    distances = _distance(options[:, :, None], anchors)  # (N, places, N)
+    own = np.diagonal(distances, axis1=0, axis2=2).T  # (N, places)
+    nearer = distances < own[..., None] + MARKER
+    return np.asarray(nearer.sum(axis=-1) - 1, np.float64)
+
+
+def _distance(boxes: Boxes, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From boxes (..., 4) to points (..., 2); 0 within."""
+    apart = np.maximum(boxes[..., :2] - points, points - boxes[..., 2:]).clip(min=0)
+    return np.asarray(np.hypot(apart[..., 0], apart[..., 1]), np.float64)
 
 
 def stack(heights: Sequence[float], gap: float) -> list[float]:

@@ -291,6 +291,14 @@ def test_labels_cover_neither_each_other_nor_points_nor_leave_the_frame(seed):
         assert not any(box.contains(x, y) for box in boxes for x, y in marks)
 
 
+def test_a_label_is_nearest_to_its_own_point():
+    anchors = np.array([[100.0 + 11 * i, 100.0 + 5 * (i % 2)] for i in range(6)])
+    sizes = np.tile((34.0, 8.0), (6, 1))
+    boxes = labels.arrange(anchors, sizes, np.array([0.0, 0.0, 230.0, 200.0]))
+    apart = np.maximum(boxes[:, None, :2] - anchors, anchors - boxes[:, None, 2:]).clip(min=0)
+    assert list(np.hypot(*apart.T).T.argmin(axis=1)) == list(range(6))
+
+
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=12), st.floats(0.1, 10))
 def test_stacked_heights_keep_their_order_and_distance(heights, gap):
     moved = labels.stack(heights, gap)
@@ -638,7 +646,7 @@ def test_the_footer_fits_the_page(text, dpi, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "DPI", dpi)
     figure = style.styled(style.new_figure)(1.0, "Title", text * 20)
     _, png = style.save(figure, tmp_path / "figure")
-    inked = np.flatnonzero((cv2.imread(str(png), cv2.IMREAD_GRAYSCALE) < 128).any(axis=0))
+    inked = np.flatnonzero((cv2.imread(str(png), cv2.IMREAD_GRAYSCALE) < 200).any(axis=0))
     margin = style.MARGIN * dpi
     assert margin - 1 <= inked[0]
     assert 0.85 * style.WIDTH * dpi < inked[-1] <= style.WIDTH * dpi - margin + 1
