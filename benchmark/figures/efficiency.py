@@ -20,7 +20,6 @@ NAMES = 0.4  # of the same, room for the methods' names
 NAME_HEIGHT = 1.25 * style.NOTE  # pt
 MARKERS = "osD^vPX<>p"  # one a method of a category
 
-
 Curve = Mapping[str, Score]  # by partition, those that were run
 
 
@@ -79,8 +78,7 @@ def draw(data: Efficiency) -> Figure:
         axes.set_title(f"{task}  {TASKS[task].name}")
         if place % 4 == 0:
             axes.set_ylabel("Dice (%)")
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.draw_without_rendering()  # for the height of the plots
     _label_ends(top, data, looks)
     return figure
 

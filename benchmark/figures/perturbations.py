@@ -68,7 +68,7 @@ def draw(data: Perturbations) -> Figure:
         _draw_best(axes, PAPERS_BEST[name])
         _draw_curve(axes, by_n, span)
         axes.set_xticks(every)
-        axes.set_xlim(every[0] - 0.5, every[-1] + 0.5)
+        axes.set_xlim(every[0] - 0.5, every[-1] + 0.6)
         axes.set_xlabel("N")
         axes.set_title(f"{share(name)} labelled")
     panels[0].set_ylabel("mDice (%)")

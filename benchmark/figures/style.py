@@ -56,7 +56,6 @@ _SETTINGS: dict[str, Any] = {
     "legend.framealpha": 1.0,
     "lines.linewidth": 1.0,
     "lines.markersize": 4.0,
-    "text.hinting": "none",  # letters as broad at every resolution
     "svg.fonttype": "path",  # looks the same where the letters are not installed
     "svg.hashsalt": "usbench",  # else every SVG has other ids
 }
