@@ -4,7 +4,8 @@
 
 Without --raw, synthetic archives are written first. Decoding is what a build cannot do without:
 every file of every selected image is opened once and turned into pixels, nothing else. The two
-take turns; the ratio is of the medians.
+take turns; the ratio is of the medians. The build's side also unpacks archives, as half of the
+synthetic sources are.
 """
 
 import argparse
