@@ -19,8 +19,8 @@ class UNet(Supervised):
     def network(self) -> nn.Module:
         protocol = self.setup.protocol
         name = protocol.encoder or self.encoder
+        pretrained = create_features(name, protocol.weights)  # first: it knows what is wrong
         net = smp.Unet(f"tu-{name}", encoder_weights=None, in_channels=3, classes=1)
-        pretrained = create_features(name, protocol.weights)
         net.encoder.model.load_state_dict(pretrained.state_dict())
         unet: nn.Module = net
         return unet

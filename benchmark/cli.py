@@ -37,7 +37,7 @@ def _plain_errors() -> Iterator[None]:
     """Errors that we raise about the user's input end in one message, not in a traceback."""
     try:
         yield
-    except (UsageError, PermissionError) as error:
+    except (UsageError, OSError) as error:  # a full disk, a folder that cannot be written
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(2) from None
 

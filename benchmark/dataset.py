@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -147,6 +148,13 @@ def _side(spacing_mm: list[float] | None) -> float:
 
 def _shards(dataset: Dataset, task: str, split: str) -> list[Path]:
     shards = sorted((dataset.root / task).glob(f"{split}-*.parquet"))
+    for shard in shards:
+        try:
+            pq.read_metadata(shard)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(
+                f"{shard} is damaged ({error}); build the data set again with `usbench build-data`"
+            ) from None
     if not shards:
         raise DatasetError(
             f"{dataset.root}: no shard of task {task}, split {split}; "

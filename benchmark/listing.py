@@ -19,6 +19,8 @@ def listing(what: str, results: Path) -> str:
         "runs": lambda: _runs(results),
     }
     rows = list(tables[choose("list", what, tables)]())
+    if len(rows) == 1:
+        return f"no runs in {results / 'runs'}; name another folder with --results"
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

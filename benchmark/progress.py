@@ -82,13 +82,14 @@ class Progress:
     def step(self, step: int, terms: dict[str, Tensor]) -> None:
         """A step is done; its loss terms and the images/s are shown now and then."""
         now = time.monotonic()
-        if now - self._read > REFRESH_SECONDS:
+        line = self._lines and (now - self._line > LINE_SECONDS or step == self._total)
+        if line or now - self._read > REFRESH_SECONDS:
             self._read = now
             losses = "  ".join(f"{name} {term.item():.3f}" for name, term in terms.items())
             speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
             self._note = f"{losses}  {speed:.0f} images/s"
         self._bars.update(self._bar, completed=step, note=self._note)
-        if self._lines and (now - self._line > LINE_SECONDS or step == self._total):
+        if line:
             self._line = now
             self._say(f"{self._part} step {step}/{self._total}  {self._note}")
 

@@ -34,7 +34,7 @@ def run(request: Request) -> Path:
     earlier = _earlier_record(plan, name)
     if request.restart:
         shutil.rmtree(unfinished, ignore_errors=True)
-    elif unfinished.exists() and not request.resume:
+    elif _begun(unfinished) and not request.resume:
         raise RunError(
             f"{unfinished} holds an unfinished {name}; "
             "add --resume to go on with it, or --restart to begin again"
@@ -59,6 +59,11 @@ def run(request: Request) -> Path:
     path = record.save(finished, pd.concat(frames, ignore_index=True), request.results)
     shutil.rmtree(unfinished)
     return path
+
+
+def _begun(unfinished: Path) -> bool:
+    """Whether a checkpoint or a finished part is there; a run that could not start leaves none."""
+    return unfinished.is_dir() and any(unfinished.iterdir())
 
 
 def _earlier_record(plan: Plan, name: str) -> RunRecord | None:

