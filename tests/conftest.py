@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Two test processes on two cores: torch's own threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples every time, so that a failure is the change's; no deadline on shared machines.
+settings.register_profile("usbench", derandomize=True, deadline=None)
+settings.load_profile("usbench")
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
