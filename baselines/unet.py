@@ -17,9 +17,8 @@ class UNet(Supervised):
     encoder = "resnet50.a1_in1k"
 
     def network(self) -> nn.Module:
-        protocol = self.setup.protocol
-        name = protocol.encoder or self.encoder
-        pretrained = create_features(name, protocol.weights)  # first: it knows what is wrong
+        name = self.setup.protocol.encoder or self.encoder
+        pretrained = create_features(name, self.setup.weights)  # first: it knows what is wrong
         net = smp.Unet(f"tu-{name}", encoder_weights=None, in_channels=3, classes=1)
         net.encoder.model.load_state_dict(pretrained.state_dict())
         unet: nn.Module = net

@@ -51,6 +51,12 @@ class Setup:
     tasks: tuple[str, ...]  # codes the model serves; one for single-task methods
     protocol: Protocol
     seed: int
+    blank: bool = False  # trained weights will be loaded: pretrained ones need not be had
+
+    @property
+    def weights(self) -> str:
+        """Where the encoder begins: "imagenet", "packaged" or "none"."""
+        return "none" if self.blank else self.protocol.weights
 
 
 class Method(nn.Module, ABC):

@@ -123,7 +123,16 @@ def _train(
             last_saved = time.monotonic()
         return stop
 
-    train(method, batches, optimizer, plan.protocol, total, start=start, watch=watch)
+    train(
+        method,
+        batches,
+        optimizer,
+        plan.protocol,
+        total,
+        execution=plan.execution,
+        start=start,
+        watch=watch,
+    )
     if plan.device.type == "cuda":
         torch.cuda.synchronize(plan.device)
     return before + time.monotonic() - began

@@ -10,6 +10,7 @@ import torch
 
 from benchmark import machine
 from benchmark.dataset import Dataset, open_dataset
+from benchmark.execution import Execution, execution_on
 from benchmark.method import Method
 from benchmark.methods import METHODS
 from benchmark.protocol import PRESETS, SPLITS, Protocol
@@ -35,6 +36,10 @@ class Request:
     data: Path = Path("data")
     results: Path = Path("results")
     device: str = "auto"
+    precision: str | None = None  # None: what suits the device
+    compile: bool | None = None
+    graph: bool | None = None
+    deterministic: bool = False
     resume: bool = False
     restart: bool = False
 
@@ -51,6 +56,7 @@ class Plan:
     tasks: tuple[str, ...]
     tag: str
     device: torch.device
+    execution: Execution
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
@@ -105,6 +111,7 @@ def resolve(request: Request) -> Plan:
         mine = set(field_names(config))
         config = override(config, {k: v for k, v in changes.items() if k in mine})
         protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
+    device = machine.pick_device(request.device)
     return Plan(
         request=request,
         kind=kind,
@@ -113,7 +120,14 @@ def resolve(request: Request) -> Plan:
         dataset=dataset,
         tasks=request.tasks or tuple(dataset.images),
         tag=_tag(kind, config, request),
-        device=machine.pick_device(request.device),
+        device=device,
+        execution=execution_on(
+            device,
+            precision=request.precision,
+            compile_=request.compile,
+            graph=request.graph,
+            deterministic=request.deterministic,
+        ),
     )
 
 

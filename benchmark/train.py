@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from benchmark.data import Batches
+from benchmark.execution import Execution
 from benchmark.method import Clock, Method
 from benchmark.protocol import Protocol
 
@@ -42,10 +43,14 @@ def train(
     protocol: Protocol,
     total: int,
     *,
+    execution: Execution,
     start: int = 0,
     watch: Watcher = lambda step, terms: False,
-) -> None:
+) -> Execution:
     """Run steps `start` to `total`.
+
+    Returns:
+        How the last step was executed.
 
     Raises:
         Interrupted: the watcher asked for it.
@@ -59,3 +64,4 @@ def train(
         method.after_step(clock)
         if watch(step + 1, terms):
             raise Interrupted(step + 1)
+    return execution

@@ -17,7 +17,7 @@ from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Method, Setup
 from dataset_builders.errors import UsageError
 from propl.network import ProPLNet
-from propl.prompts import text_features
+from propl.prompts import blank_features, text_features
 
 
 class ProPL(Method):
@@ -62,8 +62,9 @@ class ProPL(Method):
     def __init__(self, config: Config, setup: Setup) -> None:
         super().__init__(config, setup)
         protocol = setup.protocol
-        text = text_features(setup.tasks, protocol.text, setup.seed)
-        encoder = Encoder(protocol.encoder or self.encoder, protocol.weights)
+        read = blank_features if setup.blank else text_features
+        text = read(setup.tasks, protocol.text, setup.seed)
+        encoder = Encoder(protocol.encoder or self.encoder, setup.weights)
         self.net = ProPLNet(encoder, text, prompting=config.prompting)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:

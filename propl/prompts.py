@@ -22,6 +22,7 @@ HUB = {
     "cxr-bert": "microsoft/BiomedVLP-CXR-BERT-specialized",  # what the released code loads
 }
 RANDOM_WIDTH = 64
+WIDTHS = {"bert": 768, "cxr-bert": 768, "minilm": 384, "random": RANDOM_WIDTH}
 
 
 def text_features(tasks: Sequence[str], encoder: str, seed: int) -> Tensor:
@@ -48,6 +49,11 @@ def text_features(tasks: Sequence[str], encoder: str, seed: int) -> Tensor:
     with torch.inference_mode():
         features: Tensor = model.eval()(**tokens).last_hidden_state
     return features.clone()  # out of inference mode, so that training may read it
+
+
+def blank_features(tasks: Sequence[str], encoder: str, seed: int) -> Tensor:
+    """Zeros of the shape of `text_features`, where trained ones will be loaded."""
+    return torch.zeros(len(tasks), TOKENS, WIDTHS[encoder])
 
 
 def _random(prompt: str, seed: int) -> Tensor:

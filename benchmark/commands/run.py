@@ -1,0 +1,82 @@
+"""`usbench run`: train, evaluate, leave one record."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.options import Data, Results, plain_errors
+
+
+def run(
+    method: Annotated[str, typer.Option(help="See `usbench list methods`.")],
+    split: Annotated[str, typer.Option(help="Labelled share: 1_16, 1_8, 1_4 or full.")],
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
+    seed: int = 0,
+    data: Data = Path("data"),
+    results: Results = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    preset: Annotated[str, typer.Option(help="paper, fast, mini or smoke.")] = "paper",
+    variant: Annotated[str, typer.Option(help="paper, or released where code differs.")] = "paper",
+    encoder: Annotated[str | None, typer.Option(help="timm's name.")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, packaged or none.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="name=value; repeatable.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; else what suits.")] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")
+    ] = None,
+    graph: Annotated[
+        bool | None, typer.Option("--graph/--no-graph", help="A step as one CUDA graph.")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits every time on a GPU too.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Replace a run that is there.")
+    ] = False,
+) -> None:
+    """Train a method, evaluate it, and leave one record."""
+    with plain_errors():
+        from benchmark.settings import parse_overrides
+
+        overrides = parse_overrides(set_ or ())
+        for name, value in (("encoder", encoder), ("weights", weights)):
+            if value is not None:
+                overrides[name] = value
+
+        # Threads that wait by spinning take the core of the one they wait for, where cores are
+        # shared: a step took 2.5 to 8 s so, and 0.7 s like this. Read once, when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+        from benchmark.resolve import Request
+        from benchmark.run import run as run_method
+        from benchmark.train import Interrupted
+
+        request = Request(
+            method=method,
+            split=split,
+            seed=seed,
+            tasks=tuple(dict.fromkeys(task or ())),
+            preset=preset,
+            variant=variant,
+            overrides=overrides,
+            data=data,
+            results=results,
+            device=device,
+            precision=precision,
+            compile=compile_,
+            graph=graph,
+            deterministic=deterministic,
+            resume=resume,
+            restart=restart,
+        )
+        try:
+            path = run_method(request)
+        except Interrupted as stop:
+            again = [word for word in sys.argv[1:] if word not in ("--resume", "--restart")]
+            typer.echo(f"{stop}; go on with: usbench {' '.join(again)} --resume", err=True)
+            raise typer.Exit(130) from None
+    typer.echo(f"record: {path}")
