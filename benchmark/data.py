@@ -1,16 +1,19 @@
 """Training images resident on the device, and the batches of every step.
 
-Which images a step sees is a function of (seed, step) alone, so a resumed run sees the same.
+Which images a step sees is a function of (seed, step) alone, so a resumed run sees the same. Images
+stay bytes and masks stay bits until a step needs them, and no step waits for the device.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.augment import stable_key, step_keys
 from benchmark.dataset import Images
+from benchmark.keys import stable_key, step_keys
 from benchmark.method import Batch
 
 
@@ -21,13 +24,15 @@ class Stream:
         members: (N,) indices into the resident images, on the CPU.
         batch: images a step.
         seed: of the shuffling.
+        device: where the indices are wanted.
     """
 
-    def __init__(self, members: Tensor, batch: int, seed: int) -> None:
+    def __init__(self, members: Tensor, batch: int, seed: int, device: torch.device) -> None:
         self.members = members
         self.batch = batch
         self.seed = seed
-        self._passes: dict[int, Tensor] = {}  # the one or two passes a batch can touch
+        self.device = device
+        self._passes: dict[int, Tensor] = {}  # those of the last step, on the device
 
     @property
     def steps_per_epoch(self) -> int:
@@ -35,22 +40,25 @@ class Stream:
         return -(-len(self.members) // self.batch)
 
     def at(self, step: int) -> Tensor:
-        """Indices (batch,) of one step."""
+        """Indices (batch,) of one step, on the device."""
         if not len(self.members):
-            return self.members
-        places = range(step * self.batch, (step + 1) * self.batch)
-        return torch.stack(
-            [self._order(place // len(self.members))[place % len(self.members)] for place in places]
-        )
+            return self.members.to(self.device)
+        number, start = divmod(step * self.batch, len(self.members))
+        last = ((step + 1) * self.batch - 1) // len(self.members)
+        kept = self._passes
+        self._passes = {
+            n: kept[n] if n in kept else self._order(n) for n in range(number, last + 1)
+        }
+        return torch.cat(list(self._passes.values()))[start : start + self.batch]
 
     def _order(self, number: int) -> Tensor:
-        if number not in self._passes:
-            # a stream's own generator: nothing else that draws numbers can disturb it
-            generator = torch.Generator().manual_seed(stable_key(f"{self.seed}/{number}"))
-            shuffled = self.members[torch.randperm(len(self.members), generator=generator)]
-            self._passes = {n: kept for n, kept in self._passes.items() if n == number - 1}
-            self._passes[number] = shuffled
-        return self._passes[number]
+        """A whole pass, computed on the CPU and moved in one go."""
+        # a stream's own generator: nothing else that draws numbers can disturb it
+        generator = torch.Generator().manual_seed(stable_key(f"{self.seed}/{number}"))
+        order = self.members[torch.randperm(len(self.members), generator=generator)]
+        if self.device.type == "cuda":
+            order = order.pin_memory()  # from other memory the copy would be waited for
+        return order.to(self.device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ class Resident:
 
     Attributes:
         pixels: (N, C, S, S) uint8; C is 3 if any task is in colour.
-        masks: (N, 1, S, S) uint8; those of unlabelled images are never in a batch.
+        masks: (N, ceil(S * S / 8)) uint8, eight pixels to a byte, the first in the highest bit;
+            those of unlabelled images are never in a batch.
         tasks: (N,) int64, index into the run's tasks.
         keys: (N,) int64, stable key of each sample's id.
         labelled: (L,) int64 indices on the CPU.
@@ -89,23 +98,39 @@ def resident(
         len(part.ids) if unlabelled else count for part, count in zip(images, labels, strict=True)
     ]
     channels = max(part.pixels.shape[1] for part in images)
-    pixels = [
-        torch.tensor(part.pixels[:count]).expand(-1, channels, -1, -1)
-        for part, count in zip(images, kept, strict=True)
-    ]
+    size = images[0].pixels.shape[-1]
+    pixels = torch.empty((sum(kept), channels, size, size), dtype=torch.uint8, device=device)
+    # task by task: the whole set is in memory once, not three times
+    for part, place in zip(images, pixels.split(kept), strict=True):
+        place.copy_(torch.tensor(part.pixels[: len(place)]))
+    masks = [pack_masks(part.masks[:n]) for part, n in zip(images, kept, strict=True)]
     ranks = torch.cat([torch.arange(count) for count in kept])
     limits = torch.cat([torch.full((n,), limit) for n, limit in zip(kept, labels, strict=True)])
     tasks = torch.cat([torch.full((count,), index) for index, count in enumerate(kept)])
     keys = [stable_key(name) for part, n in zip(images, kept, strict=True) for name in part.ids[:n]]
-    masks = [torch.tensor(part.masks[:n]) for part, n in zip(images, kept, strict=True)]
     return Resident(
-        pixels=torch.cat(pixels).to(device),
-        masks=torch.cat(masks)[:, None].to(device),
+        pixels=pixels,
+        masks=torch.cat(masks).to(device),
         tasks=tasks.to(device),
         keys=torch.tensor(keys, dtype=torch.int64).to(device),
         labelled=torch.nonzero(ranks < limits).flatten(),
         unlabelled=torch.nonzero(ranks >= limits).flatten(),
     )
+
+
+def pack_masks(masks: NDArray[np.uint8]) -> Tensor:
+    """Masks (N, S, S) of 0 and 1 as `Resident` holds them, on the CPU."""
+    return torch.from_numpy(np.packbits(masks.reshape(len(masks), -1), axis=1))
+
+
+def unpack_masks(packed: Tensor, size: int) -> Tensor:
+    """Masks (B, 1, S, S) of packed ones (B, ceil(S * S / 8)), both uint8, on their device."""
+    device = packed.device
+    # for each byte its eight pixels as the bytes of one integer: one read and write for eight
+    bits = torch.arange(256, device=device)[:, None] >> torch.arange(7, -1, -1, device=device)
+    eight = (bits & 1).to(torch.uint8).view(torch.int64)[:, 0]
+    pixels = eight.index_select(0, packed.flatten().int()).view(packed.shape).view(torch.uint8)
+    return pixels[:, : size * size].view(-1, 1, size, size)
 
 
 class Batches:
@@ -122,10 +147,12 @@ class Batches:
         self.images = images
         self.seed = seed
         half = batch // 2 if unlabelled else 0
-        self.labelled = Stream(images.labelled, batch - half, stable_key(f"labelled/{seed}"))
-        none = images.unlabelled[:0]
+        device, none = images.pixels.device, images.unlabelled[:0]
         members = images.unlabelled if unlabelled else none
-        self.unlabelled = Stream(members, half, stable_key(f"unlabelled/{seed}"))
+        self.labelled = Stream(
+            images.labelled, batch - half, stable_key(f"labelled/{seed}"), device
+        )
+        self.unlabelled = Stream(members, half, stable_key(f"unlabelled/{seed}"), device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -133,18 +160,29 @@ class Batches:
         stream = self.unlabelled if len(self.unlabelled.members) else self.labelled
         return stream.steps_per_epoch
 
+    def indices(self, step: int) -> tuple[Tensor, Tensor]:
+        """Which labelled (B,) and unlabelled (U,) images a step sees, int64 on the device."""
+        return self.labelled.at(step), self.unlabelled.at(step)
+
+    def gather(self, x: Tensor, u: Tensor, step: int | Tensor) -> Batch:
+        """The batch of given images, by operations on the device alone.
+
+        Args:
+            x: (B,) int64 indices of labelled images, on the device.
+            u: (U,) int64 indices of unlabelled images, on the device.
+            step: a number, or () int64 on the device: a recorded graph reads it there.
+        """
+        images, size = self.images, self.images.pixels.shape[-1]
+        return Batch(
+            img_x=images.pixels.index_select(0, x),
+            mask_x=unpack_masks(images.masks.index_select(0, x), size),
+            task_x=images.tasks.index_select(0, x),
+            key_x=step_keys(images.keys.index_select(0, x), self.seed, step),
+            img_u=images.pixels.index_select(0, u),
+            task_u=images.tasks.index_select(0, u),
+            key_u=step_keys(images.keys.index_select(0, u), self.seed, step),
+        )
+
     def at(self, step: int) -> Batch:
         """The batch of one step, on the device."""
-        device = self.images.pixels.device
-        x = self.labelled.at(step).to(device, non_blocking=True)
-        u = self.unlabelled.at(step).to(device, non_blocking=True)
-        keys = self.images.keys
-        return Batch(
-            img_x=self.images.pixels[x].float() / 255,
-            mask_x=self.images.masks[x].float(),
-            task_x=self.images.tasks[x],
-            key_x=step_keys(keys[x], self.seed, step),
-            img_u=self.images.pixels[u].float() / 255,
-            task_u=self.images.tasks[u],
-            key_u=step_keys(keys[u], self.seed, step),
-        )
+        return self.gather(*self.indices(step), step)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmark import cache
 from dataset_builders.errors import UsageError
 from dataset_builders.manifest import FORMAT, MANIFEST
 from dataset_builders.selection import labelled
@@ -99,7 +100,7 @@ def open_dataset(root: Path) -> Dataset:
 
 
 def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
-    """Images and masks of one task and split, resized once and kept beside the data set.
+    """Images and masks of one task and split, decoded once: `benchmark.cache` keeps them.
 
     Args:
         dataset: of `open_dataset`.
@@ -109,17 +110,15 @@ def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
     """
     shards = _shards(dataset, task, split)
     names = pq.read_table(shards, columns=["id", "group"]).to_pydict()
-    cache = dataset.root / "cache" / dataset.content_sha256[:12] / str(size)
-    paths = [cache / f"{task}-{split}-{kind}.npy" for kind in ("pixels", "masks")]
-    if all(path.is_file() for path in paths):
-        # mapped, not read: pages come in as they are copied to the device
-        pixels, masks = (np.load(path, mmap_mode="r") for path in paths)
-    else:
-        pixels, masks = _decode(shards, size, colour=TASKS[task].colour)
-        _keep(paths, (pixels, masks))
-    if len(pixels) != len(names["id"]):
-        raise DatasetError(f"{cache} does not fit its data set; remove it and try again")
-    return Images(task, names["id"], names["group"], pixels, masks)
+    colour, count = TASKS[task].colour, len(names["id"])
+    key = cache.Key(
+        dataset.root, dataset.content_sha256, task, split, size, 3 if colour else 1, count
+    )
+    kept = cache.read(key)
+    if kept is None:
+        kept = _decode(shards, size, colour=colour)
+        cache.write(key, *kept)
+    return Images(task, names["id"], names["group"], *kept)
 
 
 def native(dataset: Dataset, task: str, split: str) -> Native:
@@ -187,20 +186,11 @@ def resize(
     mode = cv2.IMREAD_COLOR_RGB if colour else cv2.IMREAD_GRAYSCALE
     pixels = cv2.imdecode(np.frombuffer(image, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
     truth = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_GRAYSCALE)
-    pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
     truth = cv2.resize(truth, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-    channels = pixels.transpose(2, 0, 1) if colour else pixels[None]
-    return np.ascontiguousarray(channels), (truth > 0).astype(np.uint8)
+    return square(np.asarray(pixels, np.uint8), size), (truth > 0).astype(np.uint8)
 
 
-def _keep(paths: list[Path], arrays: tuple[NDArray[np.uint8], ...]) -> None:
-    """Write the cache, if the data set may be written to; without it runs are only slower."""
-    try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        for path, array in zip(paths, arrays, strict=True):
-            partial = path.with_suffix(".tmp")
-            with partial.open("wb") as file:
-                np.save(file, array)
-            partial.replace(path)
-    except OSError:
-        return
+def square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(C, size, size) of decoded pixels (H, W) or (H, W, 3), by area average."""
+    pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[None])

@@ -30,10 +30,14 @@ class Protocol:
     scale_low: float = 0.95  # RandZoom of the released code, there with probability 0.1
     scale_high: float = 1.2
     view_share: float = 1.0  # share of images that are rotated and scaled
+    flip: float = 0.0  # share of images that are mirrored left to right; the paper does not
     encoder: str = ""  # timm's name; "" is the method's own
     weights: str = "imagenet"  # or "packaged" (needs no hub), "none"
-    text: str = "bert"  # "cxr-bert" (released), "minilm" (needs no hub), "random" (tests)
+    # of the prompts; "" is the method's own, "minilm" needs no hub, "random" is for tests
+    text: str = ""
     evaluation_batch: int = 64  # has no influence on results
+    validation: float = 0.0  # share of the labelled groups that is kept aside, to watch a training
+    validation_every: float = 0.05  # share of the training between two looks at them
 
     def __post_init__(self) -> None:
         _require(self.size >= 32 and self.size % 32 == 0, "size", self.size, "a multiple of 32")
@@ -41,6 +45,9 @@ class Protocol:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.steps >= 0, "steps", self.steps, "0 (count epochs) or more")
         _require(self.evaluation_batch >= 1, "evaluation_batch", self.evaluation_batch, ">= 1")
+        _require(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
+        share = self.validation_every
+        _require(0 < share <= 1, "validation_every", share, "above 0, and 1 or less")
         _require(self.rate > 0, "rate", self.rate, "above 0")
         _require(self.power >= 0, "power", self.power, "0 or more")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
@@ -49,9 +56,10 @@ class Protocol:
         ordered = 0 < self.scale_low <= self.scale_high
         _require(ordered, "scale_low", self.scale_low, f"in (0, scale_high = {self.scale_high}]")
         _require(0 <= self.view_share <= 1, "view_share", self.view_share, "in [0, 1]")
+        _require(0 <= self.flip <= 1, "flip", self.flip, "in [0, 1]")
         _choice("optimizer", self.optimizer, ("sgd", "adamw"))
         _choice("weights", self.weights, ("imagenet", "packaged", "none"))
-        _choice("text", self.text, ("bert", "cxr-bert", "minilm", "random"))
+        _choice("text", self.text, ("", "bert", "cxr-bert", "clip", "minilm", "random"))
 
     def with_(self, **changes: object) -> Self:
         """A copy with some settings changed, checked again."""

@@ -1,0 +1,221 @@
+"""The costly parts of a view on a processor, an affine map and a blur, as loops by numba.
+
+torch's own operations go over memory once for every term; these go over it once, a row at a time.
+Values are those of the tensor operations in `benchmark.warp` and `benchmark.intensity` to 1e-5, and
+nothing is reassociated, so they are the same on every processor. Each is an operator of torch's:
+what traces a program (`torch.compile`, fake tensors) passes it by.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.jit import jit
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Words = npt.NDArray[np.uint32]
+
+RADIUS = 6  # px that a blur reaches; a constant, so that its loops are unrolled
+
+# A constant is of the kind of what it meets: numba turns uint32 with int64 into int64.
+BYTE, ONE_BYTE, TWO_BYTES, THREE_BYTES = (np.uint32(n) for n in (255, 8, 16, 24))
+EDGE = np.int32(2)  # px of black around an image
+HALF, ONE, LEVEL = np.float32(0.5), np.float32(1), np.float32(1 / 255)
+
+
+@jit
+def _frame(plane: Bytes, framed: Bytes) -> None:
+    """Put a plane (H, W) into the black frame of framed (H + 2 * EDGE, W + 2 * EDGE)."""
+    for y in range(plane.shape[0]):
+        source, out = plane[y], framed[y + EDGE]
+        for x in range(source.size):
+            out[x + EDGE] = source[x]
+
+
+@jit
+def _join_corners(framed: Bytes, corners: Words) -> None:
+    """Join each pixel with its right, lower and lower right neighbours, lowest byte first.
+
+    One read then serves a bilinear value. Both are of one shape; the last row and column of
+    `corners` are left as they are.
+    """
+    for y in range(framed.shape[0] - 1):
+        upper, lower, out = framed[y], framed[y + 1], corners[y]
+        for x in range(framed.shape[1] - 1):
+            top = np.uint32(upper[x]) | (np.uint32(upper[x + 1]) << ONE_BYTE)
+            bottom = (np.uint32(lower[x]) << TWO_BYTES) | (np.uint32(lower[x + 1]) << THREE_BYTES)
+            out[x] = top | bottom
+
+
+@jit
+def _origins(matrix: Floats, y: int, height: int, places: Words, dx: Floats, dy: Floats) -> None:
+    """Where each pixel of row `y` comes from: the pixel to its upper left, and how far from that.
+
+    Shifts are computed, not coordinates: they are smaller, so their fractions keep more digits.
+
+    Args:
+        matrix: (2, 2).
+        y: the row.
+        height: H.
+        places: (W,), written to; indices into a frame, laid flat.
+        dx: (W,), written to; px to the right, in [0, 1).
+        dy: (W,), written to; px down, in [0, 1).
+    """
+    width = dx.size
+    middle_x, middle_y = np.float32((width - 1) / 2), np.float32((height - 1) / 2)
+    pitch = np.int32(width + 2 * EDGE)
+    # what lies farther outside is as black as what lies there
+    first, last_x, last_y = np.float32(-EDGE), np.float32(width), np.float32(height)
+    down = np.float32(y) - middle_y
+    start_x, start_y = matrix[0, 1] * down, (matrix[1, 1] - ONE) * down
+    for x in range(width):
+        place = np.float32(np.int32(x))
+        across = place - middle_x
+        shift_x = (matrix[0, 0] - ONE) * across + start_x
+        shift_y = matrix[1, 0] * across + start_y
+        left, top = np.floor(shift_x), np.floor(shift_y)
+        dx[x], dy[x] = shift_x - left, shift_y - top
+        column = np.int32(min(max(first, left + place), last_x)) + EDGE
+        row = np.int32(min(max(first, top + np.float32(y)), last_y)) + EDGE
+        places[x] = np.int32(row * pitch) + np.int32(column)
+
+
+@jit
+def _take(flat: Words, places: Words, taken: Words) -> None:
+    """Read here and there; apart, so that the loops around it take many pixels at a time."""
+    for x in range(places.size):
+        taken[x] = flat[places[x]]
+
+
+@jit
+def _bilinear(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
+    """A row (W,) of values in [0, 1] from the joined corners around each."""
+    for x in range(around.size):
+        four = around[x]
+        a = np.float32(np.int32(four & BYTE))
+        b = np.float32(np.int32((four >> ONE_BYTE) & BYTE))
+        c = np.float32(np.int32((four >> TWO_BYTES) & BYTE))
+        d = np.float32(np.int32(four >> THREE_BYTES))
+        upper, lower = a + dx[x] * (b - a), c + dx[x] * (d - c)
+        out[x] = (upper + dy[x] * (lower - upper)) * LEVEL
+
+
+@jit
+def _nearest(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
+    """A row (W,) of pixels as they are from the joined corners around each."""
+    for x in range(around.size):
+        pair = around[x] >> TWO_BYTES if dy[x] >= HALF else around[x]
+        one = pair >> ONE_BYTE if dx[x] >= HALF else pair
+        out[x] = np.float32(np.int32(one & BYTE))
+
+
+@jit
+def _warp(
+    images: Bytes, masks: Bytes, matrices: Floats, warped_images: Floats, warped_masks: Floats
+) -> None:
+    """Images and masks (N, C, H, W), warped ones of the same shapes; N may be 0 for masks."""
+    count, channels, height, width = images.shape
+    framed = np.zeros((height + 2 * EDGE, width + 2 * EDGE), np.uint8)
+    corners = np.zeros((channels + 1, framed.size), np.uint32)  # the last are the mask's
+    places, around = np.empty(width, np.uint32), np.empty(width, np.uint32)
+    dx, dy = np.empty(width, np.float32), np.empty(width, np.float32)
+    for n in range(count):
+        for c in range(channels):
+            _frame(images[n, c], framed)
+            _join_corners(framed, corners[c].reshape(framed.shape))
+        if len(masks):
+            _frame(masks[n, 0], framed)
+            _join_corners(framed, corners[channels].reshape(framed.shape))
+        for y in range(height):
+            _origins(matrices[n], y, height, places, dx, dy)
+            for c in range(channels):
+                _take(corners[c], places, around)
+                _bilinear(around, dx, dy, warped_images[n, c, y])
+            if len(masks):
+                _take(corners[channels], places, around)
+                _nearest(around, dx, dy, warped_masks[n, 0, y])
+
+
+@jit
+def _blur_rows(plane: Floats, weights: Floats, rows: Floats) -> None:
+    """Along each row of a plane (H, W), mirrored at the border; rows (H, W)."""
+    width = plane.shape[1]
+    line = np.empty(width + 2 * RADIUS, np.float32)
+    for y in range(plane.shape[0]):
+        source, out = plane[y], rows[y]
+        line[RADIUS : RADIUS + width] = source
+        for k in range(RADIUS):
+            line[k] = source[RADIUS - k]
+            line[RADIUS + width + k] = source[width - 2 - k]
+        for x in range(width):
+            total = weights[0] * line[x + RADIUS]
+            for k in range(1, RADIUS + 1):
+                total += weights[k] * (line[x + RADIUS - k] + line[x + RADIUS + k])
+            out[x] = total
+
+
+@jit
+def _blur_columns(rows: Floats, weights: Floats, blurred: Floats) -> None:
+    """Down the columns of rows (H + 2 * RADIUS, W); blurred (H, W)."""
+    height, width = blurred.shape
+    for k in range(RADIUS):
+        rows[k] = rows[2 * RADIUS - k]
+        rows[RADIUS + height + k] = rows[RADIUS + height - 2 - k]
+    for y in range(height):
+        out = blurred[y]
+        for x in range(width):
+            total = weights[0] * rows[y + RADIUS, x]
+            for k in range(1, RADIUS + 1):
+                total += weights[k] * (rows[y + RADIUS - k, x] + rows[y + RADIUS + k, x])
+            out[x] = total
+
+
+@jit
+def _blur(planes: Floats, taps: Floats, blurred: Floats) -> None:
+    """Planes and blurred (N, H, W), taps (N, RADIUS + 1) from the middle of a kernel outwards."""
+    count, height, width = planes.shape
+    rows = np.empty((height + 2 * RADIUS, width), np.float32)
+    for n in range(count):
+        if taps[n, 0] == 1:
+            blurred[n] = planes[n]
+        else:
+            _blur_rows(planes[n], taps[n], rows[RADIUS:])
+            _blur_columns(rows, taps[n], blurred[n])
+
+
+def _empty(like: Tensor) -> Tensor:
+    return like.new_empty(like.shape, dtype=torch.float32)
+
+
+@torch.library.custom_op("usbench::warp", mutates_args=(), device_types="cpu")
+def warp(images: Tensor, masks: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """`benchmark.warp.warp` of uint8 images (B, C, S, S) by matrices (B, 2, 2) float32.
+
+    Masks are uint8 or float32 (B, 1, S, S), or (0, 1, S, S) for none.
+    """
+    warped = _empty(images), _empty(masks)
+    given = images, masks.to(torch.uint8), matrices
+    _warp(
+        *(tensor.contiguous().numpy() for tensor in given), *(tensor.numpy() for tensor in warped)
+    )
+    return warped
+
+
+@torch.library.custom_op("usbench::blur_planes", mutates_args=(), device_types="cpu")
+def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
+    """`benchmark.intensity.blur` of planes (N, H, W) by taps (N, RADIUS + 1), both float32."""
+    blurred = _empty(planes)
+    _blur(planes.contiguous().numpy(), taps.contiguous().numpy(), blurred.numpy())
+    return blurred
+
+
+@warp.register_fake
+def _warp_shapes(images: Tensor, masks: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    return _empty(images), _empty(masks)
+
+
+@blur_planes.register_fake
+def _blur_shapes(planes: Tensor, _: Tensor) -> Tensor:
+    return _empty(planes)
