@@ -9,14 +9,15 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from baselines.networks.encoders import Encoder
 from benchmark.augment import normalise, weak
+from benchmark.fidelity import Fidelity
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Method, Setup
 from dataset_builders.errors import UsageError
 from propl.network import ProPLNet
+from propl.passes import dropout
 from propl.prompts import blank_features, text_features
 
 
@@ -27,6 +28,7 @@ class ProPL(Method):
     unlabelled = True
     # facebook/convnext-tiny-224 of the released code; timm's plain name has other weights
     encoder = "convnext_tiny.fb_in1k"
+    text_encoder = "bert"  # what the paper cites; the released code loads CXR-BERT
     variants: ClassVar = {
         "paper": {},
         "released": {
@@ -38,6 +40,25 @@ class ProPL(Method):
             "view_share": 0.1,
         },
     }
+
+    fidelity = Fidelity(
+        repository="WUTCM-Lab/ProPL at fea22d0",
+        licence="none seen; its parent's is GPL-3.0",
+        library="encoder from timm, upsampling blocks from MONAI; prompting and losses are ours",
+        theirs="two decoders 28,715,906; 58,309,346 trainable with heads that are never used",
+        pretraining="ImageNet ConvNeXt-T; CXR-BERT (released) or BERT (paper), frozen",
+        recipe="the protocol's own",
+        deviations=(
+            "text features are computed once, without dropout; the released code leaves dropout on",
+            "rotation of 15 degrees to either side: the paper gives no range, the code has none",
+            "the pseudo-label is soft, exp(-gamma), as equation 5; the released code cuts it at "
+            "0.5 and squares gamma (--variant released)",
+            "a decoder whose output is not used does not run; in the released code both run in "
+            "every pass, which also moves their batch norm statistics",
+            "an encoder with batch norm sees labelled and unlabelled images apart; ConvNeXt, which "
+            "has none, sees them in one pass, to the same result",
+        ),
+    )
 
     @dataclass(frozen=True)
     class Config(Method.Config):
@@ -63,22 +84,19 @@ class ProPL(Method):
         super().__init__(config, setup)
         protocol = setup.protocol
         read = blank_features if setup.blank else text_features
-        text = read(setup.tasks, protocol.text, setup.seed)
+        text = read(setup.tasks, protocol.text or self.text_encoder, setup.seed)
         encoder = Encoder(protocol.encoder or self.encoder, setup.weights)
-        self.net = ProPLNet(encoder, text, prompting=config.prompting)
+        self.net = ProPLNet(encoder, text, protocol.size, prompting=config.prompting)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         protocol = self.setup.protocol
         img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, protocol)
         img_u, _ = weak(batch.img_u, None, batch.key_u, protocol)
-        # one pass for both: exact where the encoder normalises each image by itself (ConvNeXt)
-        v = self.net.encoder(normalise(torch.cat((img_x, img_u))))
-        v_x = [level[: len(img_x)] for level in v]
-        v_u = [level[len(img_x) :] for level in v]
+        v_x, v_u = self.net.encode(normalise(img_x), normalise(img_u))
         t_x, t_u = self.net.text[batch.task_x], self.net.text[batch.task_u]
 
-        pred_x = self.net.decoder_s(self.disturb(v_x), t_x)
-        pseudo_u = self.pseudo_label(v_u, t_u)
+        pred_x = self.net.decoder_s(self.disturb(v_x, batch.key_x), t_x)
+        pseudo_u = self.pseudo_label(v_u, t_u, batch.key_u)
         pred_u = self.net.decoder_p(v_u, t_u)
         return {
             "loss_x": bce_dice(pred_x, mask_x),
@@ -86,24 +104,24 @@ class ProPL(Method):
         }
 
     @torch.no_grad()
-    def pseudo_label(self, v_u: list[Tensor], t_u: Tensor) -> Tensor:
+    def pseudo_label(self, v_u: list[Tensor], t_u: Tensor, key_u: Tensor) -> Tensor:
         """Mean of N disturbed predictions, damped where they disagree (equations 4 and 5).
 
         Returns:
             (U, 1, H, W) in [0, 1], without gradient.
         """
         passes = self.config.perturbations if self.config.calibration else 1
-        probs = torch.stack(
-            [self.net.decoder_s(self.disturb(v_u), t_u).sigmoid() for _ in range(passes)]
-        )
+        logits = self.net.decoder_s(self.disturb(v_u, key_u, passes), t_u)
+        probs: Tensor = logits.sigmoid().unflatten(0, (passes, -1))  # (N, U, 1, H, W)
         mu = probs.mean(dim=0)
         gamma = probs.var(dim=0, correction=0)  # of N, not N - 1; 0 for a single pass
         target = torch.exp(-(gamma**self.config.power)) * mu
         return (target > 0.5).to(target.dtype) if self.config.hard else target
 
-    def disturb(self, v: list[Tensor]) -> list[Tensor]:
-        """Dropout on the deepest map only."""
-        return [*v[:-1], F.dropout(v[-1], self.config.dropout)]
+    def disturb(self, v: list[Tensor], keys: Tensor, passes: int = 1) -> list[Tensor]:
+        """Dropout on the deepest map only; of several passes, each has its own mask."""
+        *skips, v4 = v
+        return [*skips, dropout(v4, keys, self.config.dropout, passes)]
 
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:
         """By decoder P, as the released code evaluates; the paper does not say."""

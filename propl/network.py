@@ -5,6 +5,8 @@ Widths for ConvNeXt-Tiny at 224x224; C, M and D as in the paper.
     v1 96@56   v2 192@28   v3 384@14   v4 768@7
     v4 -> PuD(7x7)  -> up with v3 -> PuD(14x14) -> up with v2 -> PuD(28x28) -> up with v1
        -> sub-pixel x4 -> 24@224 -> 1x1 convolution -> 1@224
+
+The decoders do the same in less work where that changes no value: see `Decoder`.
 """
 
 import math
@@ -13,18 +15,22 @@ from itertools import pairwise
 import torch
 from monai.networks.blocks import SubpixelUpsample, UnetOutBlock, UnetrUpBlock
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from baselines.networks.encoders import Encoder
+from propl.passes import up
 from propl.prompts import TOKENS
 
 TEXT_TOKENS = (24, 12, 9)  # M of the guided blocks, coarse to fine (released code)
 FINAL_WIDTH = 24
+SCALE = 4  # of the sub-pixel upsampling
 
 
-def positions(length: int, width: int, like: Tensor) -> Tensor:
+def positions(length: int, width: int) -> Tensor:
     """Sinusoidal encoding (1, length, width) of a row of tokens (Vaswani et al., 2017)."""
-    place = torch.arange(length, device=like.device, dtype=like.dtype)[:, None]
-    pair = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
+    place = torch.arange(length, dtype=torch.float32)[:, None]
+    pair = torch.arange(0, width, 2, dtype=torch.float32)
     angle = place * torch.exp(pair * (-math.log(10_000.0) / width))
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[None, :, :width]
 
@@ -49,9 +55,15 @@ class Prompting(nn.Module):
 
     Norms before and after attention and the position encodings are the released code's; the
     paper's equations 1 and 3 leave them out. Padding tokens of the text take part, as there.
+
+    Args:
+        width: C of the image tokens.
+        places: h * w, how many there are.
+        tokens: M of the text.
+        text_width: D.
     """
 
-    def __init__(self, width: int, tokens: int, text_width: int) -> None:
+    def __init__(self, width: int, places: int, tokens: int, text_width: int) -> None:
         super().__init__()
         self.adapter = TextAdapter(text_width, tokens, width)
         self.attend_self = nn.MultiheadAttention(width, num_heads=1, batch_first=True)
@@ -59,20 +71,22 @@ class Prompting(nn.Module):
         self.norm_self, self.norm_text = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm_self_out, self.norm_text_out = nn.LayerNorm(width), nn.LayerNorm(width)
         self.alpha = nn.Parameter(torch.tensor(1.7))
+        self.place: Tensor
+        self.place_text: Tensor
+        self.register_buffer("place", positions(places, width), persistent=False)
+        self.register_buffer("place_text", positions(tokens, width), persistent=False)
 
     def forward(self, v: Tensor, text: Tensor) -> Tensor:
-        """(B, C, h, w) and (B, 24, D) -> (B, C, h, w)."""
-        z = v.flatten(2).transpose(1, 2)  # (B, h*w, C)
-        tau = self.adapter(text)  # (B, M, C)
-        place = positions(z.shape[1], z.shape[2], z)
-        place_text = positions(tau.shape[1], tau.shape[2], tau)
+        """N passes (N * B, C, h, w) of the images of texts (B, 24, D) -> (N * B, C, h, w)."""
+        z = v.flatten(2).transpose(1, 2)  # (N * B, h*w, C)
+        tau = self.adapter(text).repeat(len(v) // len(text), 1, 1)  # (N * B, M, C)
 
         u = self.norm_self(z)
-        q = u + place
+        q = u + self.place
         z = z + self.norm_self_out(self.attend_self(q, q, u, need_weights=False)[0])
         u = self.norm_text(z)
-        attended, _ = self.attend_text(u + place, tau + place_text, tau, need_weights=False)
-        h = z + self.alpha * self.norm_text_out(attended)
+        q, k = u + self.place, tau + self.place_text
+        h = z + self.alpha * self.norm_text_out(self.attend_text(q, k, tau, need_weights=False)[0])
         prompted: Tensor = h.transpose(1, 2).reshape(v.shape)
         return prompted
 
@@ -80,18 +94,24 @@ class Prompting(nn.Module):
 class Decoder(nn.Module):
     """Three guided blocks, then sub-pixel upsampling.
 
+    It decodes several disturbed passes at once (`propl.passes`), and it folds the last convolution
+    into the one before the upsampling.
+
     Args:
         channels: of v1 to v4.
         text_width: D.
+        size: px, of the images.
         prompting: without it (ablation of Tables 4-6) the text has no way in.
     """
 
-    def __init__(self, channels: list[int], text_width: int, *, prompting: bool = True) -> None:
+    def __init__(
+        self, channels: list[int], text_width: int, size: int, *, prompting: bool = True
+    ) -> None:
         super().__init__()
         down = channels[::-1]  # v4 to v1
         self.prompts = nn.ModuleList(
-            Prompting(width, tokens, text_width)
-            for width, tokens in zip(down[:3], TEXT_TOKENS, strict=True)
+            Prompting(width, (size // stride) ** 2, tokens, text_width)
+            for width, stride, tokens in zip(down[:3], (32, 16, 8), TEXT_TOKENS, strict=True)
             if prompting
         )
         self.ups = nn.ModuleList(
@@ -106,27 +126,71 @@ class Decoder(nn.Module):
             )
             for coarse, fine in pairwise(down)
         )
-        self.subpixel = SubpixelUpsample(2, channels[0], FINAL_WIDTH, 4)
+        self.subpixel = SubpixelUpsample(2, channels[0], FINAL_WIDTH, SCALE)
         self.out = UnetOutBlock(2, FINAL_WIDTH, 1)
 
     def forward(self, features: list[Tensor], text: Tensor) -> Tensor:
-        """v1 to v4 and text (B, 24, D) -> logits (B, 1, H, W)."""
+        """Logits of images, or of N passes that differ in v4.
+
+        Args:
+            features: v1 to v3 of B images, and v4 of the same or of N passes, (N * B, ...).
+            text: (B, 24, D).
+
+        Returns:
+            (B, 1, H, W) or (N * B, 1, H, W).
+        """
         *skips, h = features
-        for index, up in enumerate(self.ups):
+        for index, block in enumerate(self.ups):
             if self.prompts:
                 h = self.prompts[index](h, text)
-            h = up(h, skips[-1 - index])
-        logits: Tensor = self.out(self.subpixel(h))
+            h = up(block, h, skips[-1 - index])
+        return self._logits(h)
+
+    def _logits(self, h: Tensor) -> Tensor:
+        """`out(subpixel(h))`, but the 24 maps of full size are never made.
+
+        From the convolution before the shuffle to the one after it all is linear: the weights of
+        the first are mixed by those of the last, and one map is shuffled in place of 24.
+        """
+        wide, last = self.subpixel.conv_block, self.out.conv.conv
+        mix, by_map = last.weight.flatten(), (FINAL_WIDTH, SCALE**2)
+        weight = torch.einsum("m,mscij->scij", mix, wide.weight.unflatten(0, by_map))
+        bias = mix @ wide.bias.unflatten(0, by_map)
+        fine = F.pixel_shuffle(F.conv2d(h, weight, bias, padding=1), SCALE)  # (B, 1, H, W)
+        logits: Tensor = self.subpixel.pad_pool(fine) + last.bias
         return logits
 
 
 class ProPLNet(nn.Module):
-    """Shared encoder; decoder S learns from masks, decoder P from pseudo-labels."""
+    """Shared encoder; decoder S learns from masks, decoder P from pseudo-labels.
 
-    def __init__(self, encoder: Encoder, text: Tensor, *, prompting: bool = True) -> None:
+    Args:
+        encoder: shared.
+        text: (tasks, 24, D), features of the prompts; frozen.
+        size: px, of the images.
+        prompting: see `Decoder`.
+    """
+
+    def __init__(
+        self, encoder: Encoder, text: Tensor, size: int, *, prompting: bool = True
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoder_s = Decoder(encoder.channels, text.shape[-1], prompting=prompting)
-        self.decoder_p = Decoder(encoder.channels, text.shape[-1], prompting=prompting)
+        self.decoder_s = Decoder(encoder.channels, text.shape[-1], size, prompting=prompting)
+        self.decoder_p = Decoder(encoder.channels, text.shape[-1], size, prompting=prompting)
         self.text: Tensor
-        self.register_buffer("text", text)  # (tasks, 24, D), frozen
+        self.register_buffer("text", text)
+        self.batch_statistics = any(isinstance(m, _BatchNorm) for m in encoder.modules())
+
+    def encode(self, *parts: Tensor) -> list[list[Tensor]]:
+        """v1 to v4 of every part of a batch, as if it were encoded alone.
+
+        One call does where each image is normalised by itself (ConvNeXt). An encoder with batch
+        statistics gets a call for each part, as in the released code: together, predictions of
+        labelled images would depend on the unlabelled ones beside them.
+        """
+        if self.batch_statistics:
+            return [self.encoder(part) for part in parts]
+        sizes = [len(part) for part in parts]
+        levels = [level.split(sizes) for level in self.encoder(torch.cat(parts))]
+        return [list(part) for part in zip(*levels, strict=True)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines.networks.encoders import Encoder
-from propl.network import Decoder, ProPLNet, positions
+from propl.network import Decoder, Prompting, ProPLNet, positions
 from propl.prompts import TOKENS
 
 CONVNEXT = [96, 192, 384, 768]  # channels of v1 to v4
@@ -17,7 +17,7 @@ def count(module: torch.nn.Module) -> int:
 
 @pytest.fixture(scope="module")
 def decoder():
-    return Decoder(CONVNEXT, 768)
+    return Decoder(CONVNEXT, 768, 224)
 
 
 def test_parameters_are_those_of_the_paper_s_network(decoder):
@@ -47,12 +47,12 @@ def features(batch: int, size: int = 64) -> list[torch.Tensor]:
 
 
 def test_logits_have_the_size_of_the_image():
-    small = Decoder(SMALL, 16)
+    small = Decoder(SMALL, 16, 64)
     assert small(features(2), torch.randn(2, TOKENS, 16)).shape == (2, 1, 64, 64)
 
 
 def test_images_of_two_tasks_in_one_batch_give_what_they_give_alone():
-    small = Decoder(SMALL, 16).eval()
+    small = Decoder(SMALL, 16, 64).eval()
     v, text = features(2), torch.randn(2, TOKENS, 16)
     together = small(v, text)
     for i in range(2):
@@ -63,13 +63,39 @@ def test_images_of_two_tasks_in_one_batch_give_what_they_give_alone():
 def test_the_prompt_changes_the_prediction_and_without_prompting_it_cannot():
     v, text = features(1), torch.randn(2, TOKENS, 16)
     for prompting, differs in ((True, True), (False, False)):
-        small = Decoder(SMALL, 16, prompting=prompting).eval()
+        small = Decoder(SMALL, 16, 64, prompting=prompting).eval()
         one, other = small(v, text[:1]), small(v, text[1:])
         assert torch.allclose(one, other, atol=1e-4) != differs
 
 
+def attention(block: torch.nn.MultiheadAttention, q, k, v):
+    """Written out: scaled dot products of every head, softmax, weighted sum."""
+    projected = []
+    for x, weight, bias in zip(
+        (q, k, v), block.in_proj_weight.chunk(3), block.in_proj_bias.chunk(3), strict=True
+    ):
+        heads = (x @ weight.T + bias).unflatten(-1, (block.num_heads, -1)).transpose(1, 2)
+        projected.append(heads)  # (B, heads, tokens, C / heads)
+    q, k, v = projected
+    shares = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+    return block.out_proj((shares @ v).transpose(1, 2).flatten(2))
+
+
+def test_prompting_is_equations_1_to_3_with_norms_and_positions():
+    block = Prompting(width=8, places=20, tokens=12, text_width=16).double()
+    v, text = torch.randn(2, 8, 4, 5).double(), torch.randn(2, TOKENS, 16).double()
+    place, place_text = positions(20, 8).double(), positions(12, 8).double()
+    z, tau = v.flatten(2).mT, block.adapter(text)
+    u = block.norm_self(z)
+    z = z + block.norm_self_out(attention(block.attend_self, u + place, u + place, u))
+    u = block.norm_text(z)
+    h = attention(block.attend_text, u + place, tau + place_text, tau)
+    expected = z + block.alpha * block.norm_text_out(h)
+    assert torch.allclose(block(v, text).flatten(2).mT, expected, atol=1e-12)
+
+
 def test_alpha_starts_at_1_7_and_scales_the_text():
-    small = Decoder(SMALL, 16).eval()
+    small = Decoder(SMALL, 16, 64).eval()
     assert [block.alpha.item() for block in small.prompts] == pytest.approx([1.7] * 3)
     v, text = features(1), torch.randn(2, TOKENS, 16)
     for block in small.prompts:
@@ -78,13 +104,42 @@ def test_alpha_starts_at_1_7_and_scales_the_text():
 
 
 def test_positions_are_sines_and_cosines_of_the_place():
-    code = positions(10, 6, torch.zeros(1))[0]
+    code = positions(10, 6)[0]
     assert torch.allclose(code[:, 0], torch.arange(10.0).sin())
     assert torch.allclose(code[:, 1], torch.arange(10.0).cos())
     assert torch.allclose(code[:, 4], (torch.arange(10.0) / 10_000 ** (4 / 6)).sin(), atol=1e-6)
 
 
+def test_logits_are_those_of_the_blocks_one_after_the_other():
+    small = Decoder(SMALL, 16, 64).double()
+    h = torch.randn(2, SMALL[0], 16, 16, dtype=torch.float64)
+    blocks = (*small.subpixel.parameters(), *small.out.parameters())
+    folded, plain = small._logits(h), small.out(small.subpixel(h))
+    assert torch.allclose(folded, plain, atol=1e-12)
+    gradients = [torch.autograd.grad(y.square().sum(), blocks) for y in (folded, plain)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-9)
+
+
+def test_checkpoints_hold_weights_and_statistics_of_the_blocks_only(decoder):
+    assert not [name for name in decoder.state_dict() if "place" in name]
+    assert "ups.2.conv_block.norm2.running_var" in decoder.state_dict()
+
+
 def test_text_is_frozen_and_kept_with_the_weights():
-    net = ProPLNet(Encoder("tf_efficientnet_lite0", "none"), torch.randn(8, TOKENS, 16))
+    net = ProPLNet(Encoder("test_efficientnet", "none"), torch.randn(8, TOKENS, 16), 32)
     assert "text" in net.state_dict()
     assert not net.text.requires_grad
+
+
+@pytest.mark.parametrize(("name", "calls"), [("test_convnext", 1), ("test_efficientnet", 2)])
+def test_parts_of_a_batch_are_encoded_as_if_alone(name, calls):
+    net = ProPLNet(Encoder(name, "none"), torch.randn(8, TOKENS, 16), 32).train()
+    parts = torch.randn(2, 3, 32, 32), 3 * torch.randn(4, 3, 32, 32)
+    alone = [net.encoder(part) for part in parts]
+    seen = []
+    net.encoder.register_forward_hook(lambda *_: seen.append(1))
+    for together, expected in zip(net.encode(*parts), alone, strict=True):
+        for level, level_alone in zip(together, expected, strict=True):
+            assert torch.allclose(level, level_alone, atol=1e-4)
+    assert len(seen) == calls
