@@ -1,5 +1,6 @@
-"""Loss terms that several methods share."""
+"""Loss terms that several methods share, in fp32 at least, whatever the precision of the logits."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +14,7 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
         logits: (B, 1, H, W).
         target: (B, 1, H, W) in [0, 1]; may be soft.
     """
-    probs, target = logits.sigmoid().flatten(1), target.flatten(1)
+    probs, target = _whole(logits).sigmoid().flatten(1), _whole(target).flatten(1)
     overlap = (probs * target).sum(dim=1)
     total = probs.sum(dim=1) + target.sum(dim=1)
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
@@ -21,4 +22,10 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
 
 def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy, mean over pixels, plus Dice loss (ProPL, section 3)."""
+    logits, target = _whole(logits), _whole(target)
     return F.binary_cross_entropy_with_logits(logits, target) + soft_dice(logits, target)
+
+
+def _whole(values: Tensor) -> Tensor:
+    """In fp32 if it was less: sums over an image lose their last digits in 8 bits of mantissa."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,16 +1,21 @@
-"""What a run ran on: device, versions, commit, memory."""
+"""What a run runs on: device, its arithmetic, versions, commit, memory."""
 
+import os
 import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from benchmark.execution import Execution
 from dataset_builders.errors import UsageError
 
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # two values of it make cuBLAS give the same bits every time
 _PACKAGES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "monai", "transformers")
 
 
@@ -31,6 +36,35 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device '{name}': torch sees no CUDA GPU here; use --device cpu")
     return device
+
+
+@contextmanager
+def arithmetic(execution: Execution, device: torch.device) -> Iterator[None]:
+    """Within it torch calculates as an execution says; afterwards its switches are as before.
+
+    cuBLAS reads its variable once, when it is first used: nothing may run on the GPU before.
+    """
+    cudnn, exact = torch.backends.cudnn, execution.deterministic
+    with ExitStack() as switches:
+        for name, value in {
+            "allow_tf32": execution.tf32,
+            "deterministic": exact,
+            "benchmark": not exact,  # shapes are the same in every step: worth trying kernels out
+        }.items():
+            switches.callback(setattr, cudnn, name, getattr(cudnn, name))
+            setattr(cudnn, name, value)
+        switches.callback(
+            torch.use_deterministic_algorithms,
+            torch.are_deterministic_algorithms_enabled(),
+            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        torch.use_deterministic_algorithms(exact)
+        if exact and _CUBLAS not in os.environ:
+            os.environ[_CUBLAS] = ":4096:8"
+            switches.callback(os.environ.pop, _CUBLAS)
+        if device.type == "cuda":
+            switches.enter_context(torch.cuda.device(device))
+        yield
 
 
 def describe(device: torch.device) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """The promise every method makes; the loop in `benchmark.train` needs nothing else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark.fidelity import Fidelity
 from benchmark.protocol import Protocol
 
 
@@ -15,17 +17,18 @@ from benchmark.protocol import Protocol
 class Clock:
     """Where training stands; every schedule is a function of it."""
 
-    step: int  # 0-based
+    step: int | Tensor  # 0-based; () int64 on the device if the method is capturable
     total: int
 
     @property
-    def fraction(self) -> float:
+    def fraction(self) -> float | Tensor:
         """Share of the training done, in [0, 1)."""
         return self.step / self.total
 
-    def poly(self, power: float) -> float:
+    def poly(self, power: float) -> float | Tensor:
         """Polynomial decay from 1 towards 0."""
-        return float((1 - self.fraction) ** power)
+        decay: float | Tensor = (1 - self.fraction) ** power
+        return decay
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,22 @@ class Batch:
     B labelled and U unlabelled images; U is 0 for methods that use none.
     """
 
-    img_x: Tensor  # (B, C, H, W) float in [0, 1]; C is 1, or 3 where a task is in colour
-    mask_x: Tensor  # (B, 1, H, W) float, 0 or 1
+    img_x: Tensor  # (B, C, H, W) uint8, or float in [0, 1]; C is 1, or 3 for colour
+    mask_x: Tensor  # (B, 1, H, W) uint8 or float, 0 or 1
     task_x: Tensor  # (B,) int64, index into Setup.tasks
     key_x: Tensor  # (B,) int64, random key of (seed, step, sample)
     img_u: Tensor  # (U, C, H, W)
     task_u: Tensor  # (U,)
     key_u: Tensor  # (U,)
+
+    def split(self, parts: int) -> list[Self]:
+        """Parts with equally many labelled, and equally many unlabelled images each.
+
+        Args:
+            parts: a divisor of both numbers.
+        """
+        columns = [getattr(self, field.name).tensor_split(parts) for field in fields(self)]
+        return [type(self)(*column) for column in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,20 @@ class Setup:
         return "none" if self.blank else self.protocol.weights
 
 
+Losses = Callable[[Batch, Clock], dict[str, Tensor]]
+Backward = Callable[[Losses, Batch, Clock], dict[str, Tensor]]
+
+
+def plain_backward(losses: Losses, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    """Gradients of the sum of the losses, added to what is there; returns the terms, detached.
+
+    The reference: `benchmark.backward` does the same in other precisions, compiled, or in parts.
+    """
+    terms = losses(batch, clock)
+    torch.stack(list(terms.values())).sum().backward()
+    return {name: term.detach() for name, term in terms.items()}
+
+
 class Method(nn.Module, ABC):
     """One method, one file: its settings, its network, its losses in the paper's symbols.
 
@@ -67,7 +93,15 @@ class Method(nn.Module, ABC):
 
     universal: ClassVar[bool] = False  # one model for all tasks, or one per task
     unlabelled: ClassVar[bool] = False  # whether it learns from unlabelled images
-    encoder: ClassVar[str]  # timm's name of the encoder its paper uses
+    # whether a step can be recorded as a CUDA graph: Python then runs once for all steps, so it may
+    # not branch on the clock, nor on the value of a tensor; if False, the clock has plain numbers
+    capturable: ClassVar[bool] = True
+    # timm's name of the encoder its paper uses; "" where it is the network's own
+    encoder: ClassVar[str]
+    # where it can begin; "packaged" among them means that the encoder can be exchanged
+    weights: ClassVar[tuple[str, ...]] = ("imagenet", "packaged", "none")
+    text_encoder: ClassVar[str] = ""  # that its paper uses, if it reads prompts
+    fidelity: ClassVar[Fidelity]  # what it follows, and where it departs
     # name -> settings of Config and Protocol that make it; "paper" is the default
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
 
@@ -93,10 +127,21 @@ class Method(nn.Module, ABC):
     def after_step(self, clock: Clock) -> None:
         """Called after every update: moving averages, queues."""
 
-    def update(self, batch: Batch, clock: Clock, optimizer: Optimizer) -> dict[str, Tensor]:
-        """One step of learning; overridden only where a paper updates twice."""
+    def update(
+        self, batch: Batch, clock: Clock, optimizer: Optimizer, backward: Backward = plain_backward
+    ) -> dict[str, Tensor]:
+        """One step of learning; overridden only where a paper updates twice.
+
+        Args:
+            batch: of this step.
+            clock: of this step.
+            optimizer: of everything that learns; its rate is set.
+            backward: turns losses into gradients, as this run executes it.
+
+        Returns:
+            The terms, detached.
+        """
         optimizer.zero_grad(set_to_none=True)
-        terms = self.losses(batch, clock)
-        sum(terms.values(), start=batch.img_x.new_zeros(())).backward()
+        terms = backward(self.losses, batch, clock)
         optimizer.step()
-        return {name: term.detach() for name, term in terms.items()}
+        return terms

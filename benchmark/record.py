@@ -12,16 +12,19 @@ Tables read nothing else.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmark.files import replace_together
+from benchmark.methods import METHODS, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
 from dataset_builders.errors import UsageError
 
+UNIVERSAL = (UNIVERSAL_SUPERVISED, UNIVERSAL_SEMI)
 MASKS = ("mask_png", "pred_png")  # columns that are kept apart
 SCHEMA = 1  # raise it when a field changes its meaning; `load` refuses others
 
@@ -71,11 +74,22 @@ class RunRecord:
     machine: Mapping[str, str]  # device, torch, python, ...
     commit: str  # of usbench: "<sha>", "<sha>-dirty", or "unknown"
     finished: str  # ISO 8601, UTC
+    # fields of `benchmark.execution.Execution`; records before it have none: theirs was fp32, plain
+    execution: Mapping[str, object] = field(default_factory=dict)
+    # task -> steps done and mean Dice of the images kept aside, where there were any
+    validation: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """`propl/1_4/seed0`: the record's place under `runs/`."""
         return run_name(self.method, self.split, self.seed, self.tag)
+
+    @property
+    def seconds(self) -> float:
+        """Of all its trainings; a universal method has one, whose time each task repeats."""
+        times = [entry.seconds for entry in self.tasks.values()]
+        entry = METHODS.get(self.method)  # None of a method that is no more
+        return max(times) if entry and entry.category in UNIVERSAL else sum(times)
 
 
 def run_name(method: str, split: str, seed: int, tag: str = "") -> str:
@@ -89,28 +103,26 @@ def path_of(results: Path, name: str) -> Path:
 
 
 def save(record: RunRecord, images: pd.DataFrame, results: Path) -> Path:
-    """Write per-image rows, then the record: a record that exists is a run that finished.
+    """Write per-image rows and the record: a record that exists is a run that finished.
 
     Args:
         record: what was run.
         images: one row per test image; columns `task`, `id`, `group`, then
             `benchmark.metrics.COLUMNS`.
         results: folder that holds `runs/`.
+
+    Raises:
+        WriteError: the disk is full; an earlier record is still there, and whole.
     """
     path = path_of(results, record.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     stored = [name for name in MASKS if name in images]
-    for ending, part in {
-        ".masks.parquet": images[["id", *stored]] if stored else None,
-        ".parquet": images.drop(columns=stored),
-    }.items():
-        if part is not None:
-            rows = path.with_suffix(f"{ending}.tmp")
-            part.to_parquet(rows, index=False)
-            rows.replace(path.with_suffix(ending))
-    text = path.with_suffix(".json.tmp")
-    text.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n")
-    return text.replace(path)
+    contents = {path.with_suffix(".parquet"): images.drop(columns=stored)}
+    if stored:
+        contents[path.with_suffix(".masks.parquet")] = images[["id", *stored]]
+    text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
+    files = {place: rows.to_parquet(index=False) for place, rows in contents.items()}
+    replace_together({**files, path: text.encode()})
+    return path
 
 
 def load(path: Path) -> RunRecord:

@@ -7,8 +7,11 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from benchmark.data import Batches
 from benchmark.execution import Execution
-from benchmark.method import Clock, Method
+from benchmark.guard import Finite, explained
+from benchmark.machine import arithmetic
+from benchmark.method import Method
 from benchmark.protocol import Protocol
+from benchmark.step import Stepper, rate_at
 
 
 class Interrupted(Exception):  # noqa: N818 - a request of the user, not an error
@@ -23,17 +26,23 @@ class Watcher(Interface):
     """What the loop tells, and asks, after every step."""
 
     def __call__(self, step: int, terms: dict[str, Tensor]) -> bool:
-        """Return True to stop. Terms are still on the device; reading one waits for it."""
+        """Return True to stop. Terms are still on the device; reading one waits for it.
+
+        The next step may overwrite them.
+        """
 
 
 def make_optimizer(method: Method, protocol: Protocol) -> Optimizer:
-    """The protocol's optimiser over everything that learns."""
-    parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    """The protocol's optimiser over everything that learns.
+
+    Fused: one pass over the weights, on a CPU too, where AdamW takes a third of the time.
+    """
+    learning = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    rate, decay = protocol.rate, protocol.decay
     if protocol.optimizer == "adamw":
-        return AdamW(parameters, lr=protocol.rate, weight_decay=protocol.decay)
-    return SGD(
-        parameters, lr=protocol.rate, momentum=protocol.momentum, weight_decay=protocol.decay
-    )
+        on_gpu = learning[0].is_cuda
+        return AdamW(learning, lr=rate, weight_decay=decay, fused=True, capturable=on_gpu)
+    return SGD(learning, lr=rate, momentum=protocol.momentum, weight_decay=decay, fused=True)
 
 
 def train(
@@ -46,22 +55,37 @@ def train(
     execution: Execution,
     start: int = 0,
     watch: Watcher = lambda step, terms: False,
+    guard: Finite | None = None,
 ) -> Execution:
     """Run steps `start` to `total`.
+
+    Args:
+        method: on the device of the batches.
+        batches: of all steps.
+        optimizer: of `make_optimizer`.
+        protocol: for the learning rate.
+        total: steps of the whole training.
+        execution: how to do them.
+        start: steps that were done before.
+        watch: told of every step.
+        guard: sees every loss; whoever saves asks it first.
 
     Returns:
         How the last step was executed.
 
     Raises:
         Interrupted: the watcher asked for it.
+        TrainingError: a loss is not finite, or memory ran out.
     """
     method.train()
-    for step in range(start, total):
-        clock = Clock(step, total)
-        for group in optimizer.param_groups:
-            group["lr"] = protocol.rate * clock.poly(protocol.power)
-        terms = method.update(batches.at(step), clock, optimizer)
-        method.after_step(clock)
-        if watch(step + 1, terms):
-            raise Interrupted(step + 1)
-    return execution
+    device = batches.images.pixels.device
+    guard = guard or Finite(device)
+    with arithmetic(execution, device), explained():
+        step_by = Stepper(method, batches, optimizer, protocol, total, execution)
+        for step in range(start, total):
+            terms = step_by(step)
+            guard.observe(step + 1, terms, rate_at(protocol, step, total))
+            if watch(step + 1, terms):
+                raise Interrupted(step + 1)
+        guard.check(method)
+    return step_by.execution

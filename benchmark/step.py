@@ -1,0 +1,147 @@
+"""One step of training: rate, batch, update; done one operation after another or as a CUDA graph.
+
+A graph is all of a step's work on the device, recorded once and then started as a whole: gathering
+the batch, views, forward, backward, optimiser, moving averages. Whatever changes from step to step
+(indices, step, rate) it reads from tensors that stay in place.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from benchmark.backward import ForwardBackward
+from benchmark.data import Batches
+from benchmark.execution import Execution
+from benchmark.guard import brief
+from benchmark.method import Clock, Method
+from benchmark.protocol import Protocol
+
+WARM_UP = 3  # steps before one is recorded: in them libraries choose kernels, moments are made
+
+logger = logging.getLogger(__name__)
+
+
+def rate_at(protocol: Protocol, step: int, total: int) -> float:
+    """The learning rate of a step."""
+    return protocol.rate * float(Clock(step, total).poly(protocol.power))
+
+
+class Stepper:
+    """Does the steps of one training.
+
+    Args:
+        method: in training mode, on the device of the batches; its weights stay in place.
+        batches: of all steps.
+        optimizer: of `benchmark.train.make_optimizer`.
+        protocol: for the learning rate.
+        total: steps of the whole training.
+        execution: how to do them.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        batches: Batches,
+        optimizer: Optimizer,
+        protocol: Protocol,
+        total: int,
+        execution: Execution,
+    ) -> None:
+        self.method = method
+        self.batches = batches
+        self.optimizer = optimizer
+        self.protocol = protocol
+        self.total = total
+        device = batches.images.pixels.device
+        self._backward = ForwardBackward(method, execution)
+        # on the device and always in the same place: a recorded step reads it there
+        for group in optimizer.param_groups:
+            group["lr"] = torch.zeros((), device=device)
+        self._number = torch.zeros((), dtype=torch.int64, device=device)
+        recorded = execution.graph and method.capturable
+        self._recording = Recording(self._update, device) if recorded else None
+
+    @property
+    def execution(self) -> Execution:
+        """How the last step was done."""
+        graph = self._recording is not None and self._recording.possible
+        return replace(self._backward.execution, graph=graph)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Do a step; return its loss terms, on the device, until the next step overwrites them."""
+        rate = rate_at(self.protocol, step, self.total)
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(rate)
+        x, u = self.batches.indices(step)
+        if not self.method.capturable:
+            return self._update(x, u, step)
+        self._number.fill_(step)
+        return (self._recording or self._update)(x, u, self._number)
+
+    def _update(self, x: Tensor, u: Tensor, step: int | Tensor) -> dict[str, Tensor]:
+        batch = self.batches.gather(x, u, step)
+        clock = Clock(step, self.total)
+        terms = self.method.update(batch, clock, self.optimizer, self._backward)
+        self.method.after_step(clock)
+        return terms
+
+
+class Recording:
+    """A function of tensors that is recorded as a CUDA graph after a few calls.
+
+    The first calls are real ones, on the stream that will record, as torch asks for; so nothing is
+    done that an unrecorded training would not do, and the results are the same.
+
+    Args:
+        function: reads nothing that changes but its arguments and what stays in place.
+        device: a CUDA device.
+
+    Attributes:
+        possible: whether memory sufficed; if not, every call is a plain one.
+    """
+
+    def __init__(self, function: Callable[..., dict[str, Tensor]], device: torch.device) -> None:
+        self.possible = True
+        self._function = function
+        self._stream = torch.cuda.Stream(device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._result: dict[str, Tensor] = {}
+        self._calls = 0
+
+    def __call__(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """What the function returns for the inputs; a graph returns the same tensors every time."""
+        if not self._inputs:
+            self._inputs = tuple(given.clone() for given in inputs)
+        for kept, given in zip(self._inputs, inputs, strict=True):
+            kept.copy_(given)
+        self._calls += 1
+        if self._calls > WARM_UP and self.possible and self._graph is None:
+            self._record()
+        if self._graph is None:
+            return self._aside()
+        self._graph.replay()
+        return self._result
+
+    def _aside(self) -> dict[str, Tensor]:
+        here = torch.cuda.current_stream()
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            result = self._function(*self._inputs)
+        here.wait_stream(self._stream)
+        return result
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._result = self._function(*self._inputs)
+        except torch.OutOfMemoryError as error:
+            self.possible = False
+            logger.warning("steps are not recorded as a graph: %s", brief(error))
+        else:
+            self._graph = graph

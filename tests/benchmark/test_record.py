@@ -1,0 +1,34 @@
+"""A record on disk: what it must keep, and records from before it kept that."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_records import make_record
+
+from benchmark import record
+from benchmark.execution import Execution
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_a_record_keeps_how_its_steps_were_executed(tmp_path):
+    made = make_record(execution=asdict(Execution(precision="bf16", graph=True)))
+    path = record.save(made, pd.DataFrame({"id": ["a"]}), tmp_path)
+    assert record.load(path) == made
+    assert json.loads(path.read_text())["execution"]["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/runs/*/*/seed*.json")), ids=str)
+def test_committed_records_can_be_read(path):
+    assert record.load(path).tasks
+
+
+def test_a_record_from_before_has_no_execution(tmp_path):
+    path = record.save(make_record(), pd.DataFrame({"id": ["a"]}), tmp_path)
+    fields = json.loads(path.read_text())
+    del fields["execution"]
+    path.write_text(json.dumps(fields))
+    assert record.load(path).execution == {}
