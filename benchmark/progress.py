@@ -93,6 +93,10 @@ class Progress:
             self._line = now
             self._say(f"{self._part} step {step}/{self._total}  {self._note}")
 
+    def validated(self, step: int, dice: float) -> None:
+        """The images kept aside were scored after so many steps; `dice` is their tasks' mean."""
+        self._say(f"{self._part} step {step}/{self._total}  validation Dice {100 * dice:.2f} %")
+
     def evaluating(self, task: str, images: int) -> None:
         """The test images of a task are next."""
         self._bar = self._bars.add_task(f"{task:>3} test ", total=images, note="")

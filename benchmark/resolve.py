@@ -17,6 +17,8 @@ from benchmark.protocol import PRESETS, SPLITS, Protocol
 from benchmark.settings import choose, field_names, override
 from dataset_builders.errors import UsageError
 
+ROUNDING = ("precision", "tf32", "channels_last", "compile", "deterministic")  # of Execution
+
 
 class RunError(UsageError):
     """The run cannot start: unknown names, or results that it would overwrite."""
@@ -42,6 +44,7 @@ class Request:
     deterministic: bool = False
     resume: bool = False
     restart: bool = False
+    keep_weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,49 @@ class Plan:
             "protocol": asdict(self.protocol),
             "config": asdict(self.config),
             "dataset": self.dataset.content_sha256,
+            "execution": rounding(asdict(self.execution)),
+        }
+
+    @property
+    def exact(self) -> dict[str, Any]:
+        """The settings, and what else must stay for an interrupted run to end with the same bits.
+
+        Two GPUs of other models, or another number of threads, still round differently.
+        """
+        return {
+            **self.settings,
+            "tasks": list(self.tasks),
+            "device": self.device.type,
+            "torch": str(torch.__version__),
         }
 
 
-def resolve(request: Request) -> Plan:
+def rounding(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an execution that decides how sums are rounded, and so the outcome.
+
+    Not the graph, which replays the same kernels. Micro-batches round too, but nobody asks for
+    them: where memory runs out, a training and its repetition come upon them by themselves.
+
+    Args:
+        execution: fields of `Execution`; those of older records lack some or all.
+    """
+    whole = {**asdict(Execution()), **execution}
+    return {name: whole[name] for name in ROUNDING}
+
+
+def method_class(target: str) -> type[Method]:
+    """The class that `benchmark.methods` names as "module:Class"."""
+    module, _, name = target.partition(":")
+    kind: type[Method] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
     """Look every name up and build every setting; nothing is written.
+
+    Args:
+        request: what the user asked for.
+        dataset: if given, the one at `request.data` is not opened.
 
     Raises:
         ValueError: a name or a value that cannot be; the message lists what can.
@@ -92,15 +133,14 @@ def resolve(request: Request) -> Plan:
     if entry.target is None:
         ready = ", ".join(name for name, other in METHODS.items() if other.target)
         raise RunError(f"{entry.title} is not implemented yet; there are: {ready}")
-    module, _, kind_name = entry.target.partition(":")
-    kind: type[Method] = getattr(importlib.import_module(module), kind_name)
+    kind = method_class(entry.target)
     choose(f"variant of {request.method}", request.variant, kind.variants)
     if kind.unlabelled and request.split == "full":
         raise RunError(
             f"{entry.title} learns from unlabelled images and split 'full' leaves none; "
             f"choose one of: {', '.join(name for name in SPLITS if name != 'full')}"
         )
-    dataset = open_dataset(request.data)
+    dataset = dataset or open_dataset(request.data)
     for task in request.tasks:
         choose("task", task, dataset.images)
     protocol, config = PRESETS[request.preset], kind.Config()
@@ -111,6 +151,8 @@ def resolve(request: Request) -> Plan:
         mine = set(field_names(config))
         config = override(config, {k: v for k, v in changes.items() if k in mine})
         protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
+    asked = {**kind.variants[request.variant], **request.overrides}
+    protocol = _beginning(kind, entry.title, protocol, asked)
     device = machine.pick_device(request.device)
     return Plan(
         request=request,
@@ -127,8 +169,38 @@ def resolve(request: Request) -> Plan:
             compile_=request.compile,
             graph=request.graph,
             deterministic=request.deterministic,
+            capturable=kind.capturable,
         ),
     )
+
+
+def _beginning(
+    kind: type[Method], title: str, protocol: Protocol, asked: Mapping[str, Any]
+) -> Protocol:
+    """The protocol with an encoder and weights that this method can have.
+
+    A preset means "wherever it can be": a network that has no such weights begins from scratch,
+    and its record says so. What was asked for by name is never exchanged for something else.
+
+    Raises:
+        RunError: the method cannot begin as was asked.
+    """
+    if "packaged" not in kind.weights:
+        if asked.get("encoder"):
+            raise RunError(f"the encoder of {title} cannot be exchanged; leave --encoder out")
+        protocol = protocol.with_(encoder="")
+    if not protocol.text:
+        protocol = protocol.with_(text=kind.text_encoder)
+    possible = kind.weights if kind.encoder or protocol.encoder else ("none",)
+    if protocol.weights in possible:
+        return protocol
+    if "weights" in asked:
+        hint = "" if possible == kind.weights else ", or with --encoder NAME from that encoder's"
+        raise RunError(
+            f"{title} has no weights '{protocol.weights}'; it can begin from: "
+            f"{', '.join(possible)}{hint}"
+        )
+    return protocol.with_(weights="none")
 
 
 def _tag(kind: type[Method], config: Method.Config, request: Request) -> str:

@@ -1,24 +1,33 @@
 """One run, from settings to record: the only place where data, method, loop and record meet.
 
-    results/unfinished/<run>/<part>.pt        checkpoint of the part in training
-    results/unfinished/<run>/<part>.json      a part that is done; its rows beside it as Parquet
+    results/unfinished/<run>/
+        start.json                          the run began with these settings
+        earlier.json, earlier.parquet       a finished record of other tasks, to be added to
+        <part>.checkpoint.safetensors       of the part in training
+        <part>.weights.safetensors          of a part that is done
+        <part>.parquet, <part>.json         its rows; written last: it is done
 
 A part is one training: each task of a single-task method, or the one model of a universal method.
 """
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
-from benchmark import machine, record
-from benchmark.part import train_part
+from benchmark import machine, record, weights
+from benchmark.checkpoint import CheckpointError, require_same
+from benchmark.files import replace_together, replacing
+from benchmark.part import Part, load_part, train_part
 from benchmark.progress import Progress
-from benchmark.record import DatasetEntry, RunRecord, TaskEntry
-from benchmark.resolve import Plan, Request, RunError, resolve
+from benchmark.record import DatasetEntry, RunRecord
+from benchmark.resolve import Plan, Request, RunError, resolve, rounding
+
+START = "start.json"
 
 
 def run(request: Request) -> Path:
@@ -26,44 +35,81 @@ def run(request: Request) -> Path:
 
     Raises:
         ValueError: of any kind of this package, before anything is trained or overwritten.
+        WriteError: the disk is full; what was done so far is kept.
         Interrupted: the user stopped it; a checkpoint is left.
     """
     plan = resolve(request)
     name = record.run_name(request.method, request.split, request.seed, plan.tag)
-    unfinished = request.results / "unfinished" / name
-    earlier = _earlier_record(plan, name)
-    if request.restart:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    elif _begun(unfinished) and not request.resume:
-        raise RunError(
-            f"{unfinished} holds an unfinished {name}; "
-            "add --resume to go on with it, or --restart to begin again"
-        )
-    unfinished.mkdir(parents=True, exist_ok=True)
-    entries: dict[str, TaskEntry] = {}
-    frames = []
-    parameters = 0
-    with Progress(f"{name} on {plan.device}") as progress:
-        for part, tasks in plan.parts.items():
-            done = unfinished / f"{part}.json"
-            if not done.is_file():
-                train_part(plan, part, tasks, unfinished, progress)
-            saved = json.loads(done.read_text())
-            parameters = saved["parameters"]
-            entries |= {task: TaskEntry(**entry) for task, entry in saved["tasks"].items()}
-            frames.append(pd.read_parquet(done.with_suffix(".parquet")))
-    finished = _record(plan, entries, parameters)
-    if earlier is not None:
-        finished = replace(finished, tasks={**earlier.tasks, **finished.tasks})
-        frames.insert(0, record.images_of(earlier, request.results))
-    path = record.save(finished, pd.concat(frames, ignore_index=True), request.results)
-    shutil.rmtree(unfinished)
+    folder = request.results / "unfinished" / name
+    if _finished(plan, name):
+        _remove(folder)
+        return record.path_of(request.results, name)
+    _begin(plan, name, folder)
+    try:
+        with Progress(f"{name} on {plan.device}") as progress:
+            for part, tasks in plan.parts.items():
+                if not (folder / f"{part}.json").is_file():
+                    train_part(plan, part, tasks, folder, progress)
+    except BaseException:
+        if not any(folder.glob("*.safetensors")) and not _done(plan, folder):
+            _remove(folder)  # nothing to go on with
+        raise
+    path = _finish(plan, name, folder)
+    _remove(folder)
     return path
 
 
-def _begun(unfinished: Path) -> bool:
-    """Whether a checkpoint or a finished part is there; a run that could not start leaves none."""
-    return unfinished.is_dir() and any(unfinished.iterdir())
+def _finished(plan: Plan, name: str) -> bool:
+    """Whether there is nothing left to resume: the run was stopped while it tidied up."""
+    path = record.path_of(plan.request.results, name)
+    begun = (plan.request.results / "unfinished" / name / START).is_file()
+    if not plan.request.resume or begun or not path.is_file():
+        return False
+    done = record.load(path)
+    return _settings(done) == plan.settings and set(plan.tasks) <= set(done.tasks)
+
+
+def _begin(plan: Plan, name: str, folder: Path) -> None:
+    """Make the folder of a new run, or make sure that the one there is this run's.
+
+    Raises:
+        RunError: an unfinished run or a finished record is there that would be lost.
+        CheckpointError: to be resumed, but begun with other settings, or by a former version.
+    """
+    request, start = plan.request, folder / START
+    if request.restart:
+        _remove(folder)
+    elif start.is_file():
+        if not request.resume:
+            raise RunError(
+                f"{folder} holds an unfinished {name}; "
+                "add --resume to go on with it, or --restart to begin again"
+            )
+        require_same(start, json.loads(start.read_text()), plan.exact)
+        return
+    elif folder.is_dir() and any(path.stem in plan.parts for path in folder.iterdir()):
+        raise CheckpointError(
+            f"{folder} was left by a former version of usbench, which this one cannot go on with; "
+            "begin again with --restart"
+        )
+    if earlier := _earlier_record(plan, name):
+        rows = record.images_of(earlier, request.results).to_parquet(index=False)
+        text = record.path_of(request.results, name).read_bytes()
+        replace_together({folder / "earlier.parquet": rows, folder / "earlier.json": text})
+    text = json.dumps(plan.exact).encode()
+    with replacing(start, len(text)) as file:
+        file.write(text)
+
+
+def _remove(folder: Path) -> None:
+    """Begin with the file that says that there is a run."""
+    (folder / START).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _done(plan: Plan, folder: Path) -> list[Path]:
+    """Parts that are done."""
+    return [path for part in plan.parts if (path := folder / f"{part}.json").is_file()]
 
 
 def _earlier_record(plan: Plan, name: str) -> RunRecord | None:
@@ -75,21 +121,58 @@ def _earlier_record(plan: Plan, name: str) -> RunRecord | None:
     path = record.path_of(plan.request.results, name)
     if not path.is_file() or plan.request.restart:
         return None
-    settings = plan.settings
     earlier = record.load(path)
-    theirs = {key: getattr(earlier, key) for key in settings if key != "dataset"}
-    theirs["dataset"] = earlier.dataset.content_sha256
+    same = _settings(earlier) == plan.settings
     again = sorted(set(earlier.tasks) & set(plan.tasks))
-    if theirs == settings and not again and not plan.kind.universal:
+    if same and not again and not plan.kind.universal:
         return earlier
-    reason = f"of {', '.join(again)}" if theirs == settings and again else "with other settings"
+    reason = f"of {', '.join(again)}" if same and again else "with other settings"
     raise RunError(
         f"{path} holds a finished {name} {reason}; "
         "add --restart to replace it, or give another --results"
     )
 
 
-def _record(plan: Plan, entries: dict[str, TaskEntry], parameters: int) -> RunRecord:
+def _settings(done: RunRecord) -> dict[str, object]:
+    """Settings of a record, as `Plan.settings` has them."""
+    names = ("method", "split", "seed", "variant", "preset", "protocol", "config")
+    return {
+        **{name: getattr(done, name) for name in names},
+        "dataset": done.dataset.content_sha256,
+        "execution": rounding(done.execution),
+    }
+
+
+def _finish(plan: Plan, name: str, folder: Path) -> Path:
+    """Write the record of all parts, and put their weights where the record's name finds them."""
+    request = plan.request
+    parts = _done(plan, folder)
+    finished = _record(plan, [load_part(path) for path in parts])
+    files = [path.with_suffix(".parquet") for path in parts]
+    if (before := folder / "earlier.json").is_file():
+        earlier = record.load(before)
+        finished = replace(
+            finished,
+            tasks={**earlier.tasks, **finished.tasks},
+            execution=_together([earlier.execution, finished.execution]),
+            validation={**earlier.validation, **finished.validation},
+        )
+        files.insert(0, before.with_suffix(".parquet"))
+    rows = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
+    path = record.save(finished, rows, request.results)
+    made = {part: folder / f"{part}.weights.safetensors" for part in plan.parts}
+    kept = set(made if plan.kind.universal else finished.tasks)
+    weights.keep(request.results, name, made, kept if request.keep_weights else kept - set(made))
+    return path
+
+
+def _together(executions: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """One execution for several parts: where memory ran out in some, the most parts of a batch."""
+    most = max(int(str(each.get("micro_batches", 1))) for each in executions)
+    return {**executions[-1], "micro_batches": most}
+
+
+def _record(plan: Plan, parts: Sequence[Part]) -> RunRecord:
     request = plan.request
     return RunRecord(
         method=request.method,
@@ -100,13 +183,15 @@ def _record(plan: Plan, entries: dict[str, TaskEntry], parameters: int) -> RunRe
         variant=request.variant,
         encoder=plan.protocol.encoder or getattr(plan.kind, "encoder", ""),
         weights=plan.protocol.weights,
-        parameters=parameters,
+        parameters=parts[-1].parameters,
         protocol=asdict(plan.protocol),
         config=asdict(plan.config),
         dataset=DatasetEntry(
             plan.dataset.content_sha256, plan.dataset.partial, dict(plan.dataset.images)
         ),
-        tasks=entries,
+        tasks={task: entry for part in parts for task, entry in part.tasks.items()},
+        execution=_together([part.execution for part in parts]),
+        validation={task: curve for part in parts for task, curve in part.validation.items()},
         machine=machine.describe(plan.device),
         commit=machine.commit(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -22,6 +22,9 @@ def run(
     variant: Annotated[str, typer.Option(help="paper, or released where code differs.")] = "paper",
     encoder: Annotated[str | None, typer.Option(help="timm's name.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, packaged or none.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the labelled groups to watch, not learn from.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="name=value; repeatable.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16; else what suits.")] = None,
     compile_: Annotated[
@@ -37,22 +40,26 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart", help="Replace a run that is there.")
     ] = False,
+    no_weights: Annotated[
+        bool, typer.Option("--no-weights", help="Do not keep the trained weights.")
+    ] = False,
 ) -> None:
-    """Train a method, evaluate it, and leave one record."""
+    """Train a method, evaluate it, leave one record and the weights, and print the scores."""
     with plain_errors():
         from benchmark.settings import parse_overrides
 
-        overrides = parse_overrides(set_ or ())
-        for name, value in (("encoder", encoder), ("weights", weights)):
-            if value is not None:
-                overrides[name] = value
+        options = {"encoder": encoder, "weights": weights, "validation": validation}
+        given = {name: value for name, value in options.items() if value is not None}
+        overrides = parse_overrides(set_ or ()) | given
 
         # Threads that wait by spinning take the core of the one they wait for, where cores are
         # shared: a step took 2.5 to 8 s so, and 0.7 s like this. Read once, when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+        from benchmark.record import load
         from benchmark.resolve import Request
         from benchmark.run import run as run_method
+        from benchmark.summary import score_lines
         from benchmark.train import Interrupted
 
         request = Request(
@@ -72,6 +79,7 @@ def run(
             deterministic=deterministic,
             resume=resume,
             restart=restart,
+            keep_weights=not no_weights,
         )
         try:
             path = run_method(request)
@@ -79,4 +87,6 @@ def run(
             again = [word for word in sys.argv[1:] if word not in ("--resume", "--restart")]
             typer.echo(f"{stop}; go on with: usbench {' '.join(again)} --resume", err=True)
             raise typer.Exit(130) from None
-    typer.echo(f"record: {path}")
+        typer.echo(f"record: {path}")
+        for line in score_lines(load(path), results):
+            typer.echo(line)

@@ -1,0 +1,54 @@
+"""With which encoder and weights a method begins: the preset's where it can, or an error."""
+
+import pytest
+
+from benchmark.resolve import Request, RunError, resolve
+
+
+def began(small_data, method, preset="mini", **overrides):
+    request = Request(method, "1_4", preset=preset, overrides=overrides, data=small_data)
+    protocol = resolve(request).protocol
+    return protocol.encoder, protocol.weights
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "expected"),
+    [
+        ("unet", "mini", ("tf_efficientnet_lite0", "packaged")),
+        ("dodnet", "mini", ("tf_efficientnet_lite0", "packaged")),
+        ("segformer", "mini", ("", "none")),
+        ("mamba_unet", "mini", ("", "none")),
+        ("unet", "paper", ("", "imagenet")),
+        ("segformer", "paper", ("", "imagenet")),
+        ("swin_unetr", "paper", ("", "none")),
+        ("dodnet", "paper", ("", "none")),  # its own network has no ImageNet weights
+    ],
+)
+def test_a_preset_means_wherever_it_can_be(small_data, method, preset, expected):
+    assert began(small_data, method, preset) == expected
+
+
+def test_what_is_asked_for_and_can_be_is_done(small_data):
+    assert began(small_data, "segformer", weights="imagenet") == ("", "imagenet")
+    assert began(small_data, "dodnet", "paper", encoder="resnet50.a1_in1k", weights="imagenet") == (
+        "resnet50.a1_in1k",
+        "imagenet",
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "words"),
+    [
+        ("segformer", {"encoder": "resnet50"}, r"SegFormer cannot be exchanged; leave --encoder"),
+        ("segformer", {"weights": "packaged"}, r"no weights 'packaged'.* from: imagenet, none"),
+        ("mamba_unet", {"weights": "imagenet"}, r"no weights 'imagenet'.* from: none$"),
+    ],
+)
+def test_what_cannot_be_is_refused(small_data, method, overrides, words):
+    with pytest.raises(RunError, match=words):
+        began(small_data, method, **overrides)
+
+
+def test_an_own_network_names_the_way_to_pretrained_weights(small_data):
+    with pytest.raises(RunError, match=r"from: none, or with --encoder NAME"):
+        began(small_data, "dodnet", "paper", weights="imagenet")
