@@ -67,8 +67,11 @@ def measure(
     p, m = pred.astype(np.bool_, copy=False), mask.astype(np.bool_, copy=False)
     n, height, width = p.shape
     turns = [slice(start, start + IMAGES_A_TURN) for start in range(0, n or 1, IMAGES_A_TURN)]
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(lambda turn: measure_pairs(p[turn], m[turn]), turns))
+    if threads == 1:  # in this thread: to start another takes as long as four pairs of 224 x 224
+        parts = [measure_pairs(p[turn], m[turn]) for turn in turns]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(lambda turn: measure_pairs(p[turn], m[turn]), turns))
     tp, fp, fn, *surfaces = np.concatenate([counts for counts, _ in parts]).T
     distances = np.concatenate([distances for _, distances in parts]).T
     tn = height * width - tp - fp - fn

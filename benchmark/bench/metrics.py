@@ -6,7 +6,8 @@ Times are CPU time, best of three, so that other work on the machine counts litt
 on HD95 alone and in one call for all images, its fastest use; MedPy on HD95 and on dc + jc; ours
 gives counts, both directions' quantiles and averages, and the pooled percentile. Google DeepMind's
 surface-distance is compared with `benchmark.deepmind`, which works from stored PNG files. Where
-there is a CUDA device, `benchmark.metrics_gpu` is timed on it, by the clock on the wall.
+there is a CUDA device, `benchmark.metrics_gpu` is timed on it, from logits there to all columns
+here, by the clock on the wall and by CUDA events.
 """
 
 import argparse
@@ -166,14 +167,29 @@ def _surface_distance(pred: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) 
 
 
 def _on_gpu(pred: Masks, mask: Masks, expected: pd.DataFrame) -> dict[str, bool]:
-    """Print the time on the device and return whether it agrees, under the words that say so."""
-    on_device = [torch.from_numpy(masks).cuda() for masks in (pred, mask)]
-    times = []
-    for _ in range(4):  # the first warms up
+    """Print time and memory on the device; return whether it agrees, under the words that say so.
+
+    From logits on the device to columns on the host; the masks are on the device already.
+    """
+    logits, masks = torch.from_numpy(pred).cuda().float() - 0.5, torch.from_numpy(mask).cuda()
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
+    walls, events = [], []
+    for _ in range(6):  # the first warms up
+        torch.cuda.synchronize()
         start = time.perf_counter()
-        found = measure_on_device(on_device[0], on_device[1])
-        times.append(time.perf_counter() - start)
-    print(f"  {torch.cuda.get_device_name()}, everything: {1e3 * min(times):.1f} ms for all, wall")
+        before.record()
+        found = measure_on_device(logits > 0, masks)
+        after.record()
+        torch.cuda.synchronize()
+        walls.append(1e3 * (time.perf_counter() - start))
+        events.append(before.elapsed_time(after))
+    memory = (torch.cuda.max_memory_allocated() - held) / 2**20
+    print(
+        f"  {torch.cuda.get_device_name()}, logits to everything, all {len(pred)} pairs: "
+        f"{min(walls):.1f} ms wall, {min(events):.1f} ms between CUDA events, {memory:.0f} MiB"
+    )
     gap = float((pd.DataFrame(found) - expected).abs().max().max())
     return {f"the GPU's within {gap:.1e} of ours": gap < GPU_TOLERANCE}
 

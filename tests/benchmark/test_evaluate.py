@@ -1,5 +1,7 @@
 """One row per test image: at the protocol's size, at the image's own, and as pictures."""
 
+import threading
+import time
 from dataclasses import replace
 
 import cv2
@@ -10,10 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from benchmark import distances
+from benchmark import evaluate as module
+from benchmark.background import Background
 from benchmark.dataset import Images, Native
 from benchmark.evaluate import evaluate
 from benchmark.masks import pack, unpack
 from benchmark.metrics import COLUMNS, NATIVE_COLUMNS, measure
+from dataset_builders.errors import UsageError
 
 SIZE = 32
 SHAPES = [(50, 80), (50, 80), (31, 20), (97, 64), (32, 32)]  # native
@@ -62,6 +68,115 @@ def native() -> Native:
 @pytest.fixture
 def rows(images, native) -> pd.DataFrame:
     return evaluate(Fixed(), images, native, 3, CPU, batch=2)
+
+
+def plain_loop(images: Images, native: Native) -> pd.DataFrame:
+    """One image after the other, as one would write it down."""
+    rows = []
+    for place, name in enumerate(images.ids):
+        probs = Fixed().predict(torch.tensor(images.pixels[[place]]).float() / 255, None)
+        probs, mask = probs[0, 0].numpy(), images.masks[place] > 0
+        own = unpack(native.masks[place])
+        stretched = cv2.resize(probs, own.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        statistics = measure((probs > 0.5)[None], mask[None])
+        at_native_size = measure((stretched > 0.5)[None], own[None])
+        rows.append(
+            {
+                "task": images.task,
+                "id": name,
+                "group": images.groups[place],
+                "duplicate_of": native.duplicate_of[place],
+                **{column: values[0] for column, values in statistics.items()},
+                "spacing_mm": native.spacing_mm[place],
+                **{f"native_{column}": values[0] for column, values in at_native_size.items()},
+                "mask_png": pack(mask),
+                "pred_png": pack(probs > 0.5),
+            }
+        )
+    return pd.DataFrame(rows).astype({"duplicate_of": "string"})
+
+
+def test_rows_are_those_of_a_plain_loop(rows, images, native):
+    pd.testing.assert_frame_equal(rows, plain_loop(images, native), check_exact=True)
+
+
+def test_rows_stay_in_order_whichever_is_done_first(rows, images, native, monkeypatch):
+    real = module.measure_native
+    left = iter(range(len(SHAPES), 0, -1))
+    monkeypatch.setattr(
+        module, "measure_native", lambda *of: (time.sleep(0.02 * next(left)), real(*of))[1]
+    )
+    pd.testing.assert_frame_equal(evaluate(Fixed(), images, native, 3, CPU, batch=2), rows)
+
+
+def test_a_method_predicts_without_gradients_in_the_precision_asked_for(images, native):
+    class Asked(Fixed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.evaluating = False
+
+        def eval(self) -> None:
+            self.evaluating = True
+
+        def predict(self, images, tasks):
+            assert self.evaluating
+            assert not torch.is_grad_enabled()
+            assert torch.is_autocast_enabled("cpu") is (precision == "bf16")
+            assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+            return super().predict(images, tasks).to(torch.bfloat16)
+
+    found = []
+    for precision in ("fp32", "bf16"):
+        found.append(evaluate(Asked(), images, native, 3, CPU, batch=2, precision=precision))
+    pd.testing.assert_frame_equal(*found)
+
+
+def test_batches_on_a_cpu_are_no_larger_than_its_cache(images, monkeypatch):
+    monkeypatch.setattr(module, "CPU_PIXELS", 3 * SIZE**2)
+    batches = module.predict(Fixed(), torch.tensor(images.pixels), 0, batch=4)
+    assert [len(probs) for probs in batches] == [3, 2]
+    monkeypatch.setattr(module, "CPU_PIXELS", 1)
+    assert len(list(module.predict(Fixed(), torch.tensor(images.pixels), 0, batch=4))) == 5
+
+
+def test_what_goes_wrong_in_the_background_is_raised(images, native):
+    masks = [*native.masks[:1], b"no picture", *native.masks[2:]]
+    with pytest.raises(UsageError, match="a stored mask of 10 bytes is no PNG"):
+        evaluate(Fixed(), images, replace(native, masks=masks), 3, CPU, batch=2)
+
+
+def test_the_caller_waits_when_too_much_is_under_way():
+    finished = threading.Event()
+    with Background[int](limit=3) as background:
+        background.submit(lambda: finished.wait(60) and 0)
+        for number in (1, 2):
+            background.submit(lambda number: number, number)
+        one_too_many = threading.Thread(target=background.submit, args=(lambda: 3,))
+        one_too_many.start()
+        one_too_many.join(0.05)
+        assert one_too_many.is_alive()  # until the first is done
+        finished.set()
+        one_too_many.join()
+        assert background.results() == [0, 1, 2, 3]
+
+
+def test_an_error_of_the_caller_leaves_no_work_behind():
+    done = []
+
+    def fail() -> None:
+        with Background[None](limit=1000) as background:
+            for number in range(200):
+                background.submit(lambda number: (time.sleep(0.01), done.append(number)), number)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert len(done) < 200
+
+
+@pytest.mark.skipif(distances.numba is None, reason="without numba there is nothing compiled")
+def test_compiled_loops_let_other_threads_run():
+    assert distances._measure_all.targetoptions["nogil"]
 
 
 def test_names_spacing_and_duplicates_stand_in_the_rows(rows, images, native):

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from special_cases import CASES
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
 
 from benchmark import metrics_gpu
 from benchmark.metrics import COLUMNS, measure
@@ -70,3 +72,58 @@ def test_distances_are_exact_up_to_the_largest_diagonal():
 def test_what_is_no_mask_is_refused(pred, mask, words):
     with pytest.raises(ValueError, match=words):
         measure_on_device(pred, mask)
+
+
+def checkerboards(images: int, size: int) -> np.ndarray:
+    """Every other pixel: as much surface as a mask can have."""
+    odd = np.indices((size, size)).sum(0) % 2 == 1
+    return np.stack([odd, ~odd] * (images // 2))
+
+
+def calls(pred: np.ndarray, mask: np.ndarray) -> list[FunctionEvent]:
+    """Every call that torch makes, with its name and the memory it takes, on the CPU."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        measure_on_device(torch.tensor(pred), torch.tensor(mask))
+    return list(watched.events())
+
+
+def largest(seen: list[FunctionEvent]) -> int:
+    """Bytes of the largest tensor that was made."""
+    return max(call.self_cpu_memory_usage for call in seen)
+
+
+def test_memory_is_bounded_where_all_is_surface(monkeypatch):
+    pairs = 2**18
+    monkeypatch.setattr(metrics_gpu, "PAIRS_A_TURN", pairs)
+    pred = checkerboards(6, 48)
+    assert_equal_to_cpu(pred, ~pred)
+    assert largest(calls(pred, ~pred)) <= 8 * pairs
+
+
+def test_memory_is_bounded_where_one_surface_is_tiny(monkeypatch):
+    """The pairs are few; the lists of surface pixels are what takes memory."""
+    pairs = 2**14
+    monkeypatch.setattr(metrics_gpu, "PAIRS_A_TURN", pairs)
+    pred = checkerboards(12, 48)
+    mask = np.zeros_like(pred)
+    mask[:, 5, 7] = True
+    assert_equal_to_cpu(pred, mask)
+    assert largest(calls(pred, mask)) <= max(8 * pairs, 4 * pred.nbytes)
+
+
+def test_one_large_image_does_not_lengthen_the_lists_of_others(monkeypatch):
+    """Lists of one turn are padded to the longest of them."""
+    monkeypatch.setattr(metrics_gpu, "PAIRS_A_TURN", 2**20)
+    mask = np.zeros((64, 48, 48), bool)
+    mask[:, 20:24, 20:24] = True
+    mask[17] = checkerboards(2, 48)[0]
+    assert largest(calls(mask, mask)) < 8 * 1152**2 * 1.01
+
+
+def test_the_host_waits_for_the_device_for_two_tables_only():
+    """Reading a number, and lists whose length depends on values, would make it wait each time."""
+    pred = np.stack([case.pred for case in CASES.values()])
+    names = {call.name for call in calls(pred, pred[::-1].copy())}
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
+    assert not names & {f"aten::{name}" for name in waiting}
+    assert "aten::nonzero_static" in names
