@@ -49,8 +49,13 @@ class Encoder(nn.Module):
         return features[-4:]
 
 
-def create_features(name: str, weights: str) -> Any:  # noqa: ANN401 - timm is untyped
+def create_features(name: str, weights: str, **settings: object) -> Any:  # noqa: ANN401 - timm is untyped
     """A timm feature extractor with the weights asked for.
+
+    Args:
+        name: timm's.
+        weights: "imagenet", "packaged" or "none".
+        settings: of timm, such as output_stride=8, where strides become dilations.
 
     Raises:
         UsageError: timm does not know the name.
@@ -61,17 +66,28 @@ def create_features(name: str, weights: str) -> Any:  # noqa: ANN401 - timm is u
         close = ", ".join(timm.list_models(f"*{architecture[:8]}*")[:8]) or "convnext_tiny.fb_in1k"
         raise UsageError(f"timm has no encoder '{name}'; it has, for example: {close}")
     if weights == "imagenet":
-        return _from_hub(name)
-    features = timm.create_model(name, pretrained=False, features_only=True)
+        return pretrained_model(name, features_only=True, **settings)
+    try:
+        features = timm.create_model(name, pretrained=False, features_only=True, **settings)
+    except TypeError as error:
+        raise UsageError(
+            f"encoder '{name}' cannot have {settings} ({error}); "
+            "choose one that can, such as resnet50, convnext_tiny or tf_efficientnet_lite0"
+        ) from error
     if weights == "packaged":
         _load_packaged(features, name)
     return features
 
 
-def _from_hub(name: str) -> Any:  # noqa: ANN401 - timm is untyped
+def pretrained_model(name: str, **settings: object) -> Any:  # noqa: ANN401 - timm is untyped
+    """A timm model with its ImageNet weights from the hub, or from the hub's cache here.
+
+    Raises:
+        WeightsError: they cannot be had.
+    """
     try:
         with hub_or_cache():
-            return timm.create_model(name, pretrained=True, features_only=True)
+            return timm.create_model(name, pretrained=True, **settings)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"ImageNet weights of '{name}' cannot be fetched from the model hub, nor are they in "
