@@ -1,9 +1,10 @@
 """A table ready to print: its cells, how its runs were made, and what its marks mean."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
+from benchmark.mixture import precision_of
 from benchmark.paper import Place
 from benchmark.profiles import Profile, Scores
 from benchmark.protocol import PRESETS
@@ -11,6 +12,7 @@ from benchmark.record import RunRecord
 from benchmark.scoring import TaskImages
 from benchmark.statistics import ALPHA, FEWEST_GROUPS, LEVEL, RESAMPLES
 from benchmark.tables import MEAN, Cell, Cells, Row, Run, Table, TableError, metrics_in
+from dataset_builders.selection import labelled
 from dataset_builders.tasks import TASKS, TEST_IMAGES, TRAIN_IMAGES
 
 MISSING = "—"  # never 0, and never an older value
@@ -27,7 +29,8 @@ class Filled:
     records: Mapping[Row, RunRecord]  # one of each row that was run
     partial: Sequence[str]  # tasks that lack images
     caption: str  # what follows the table's title
-    notes: Sequence[str]
+    notes: Sequence[str]  # the first says which rows were not run, if there are such
+    rows: Sequence[Row]  # those that are printed
 
     def setup(self, row: Row) -> str:
         """Encoder and weights, marked if not the paper's; empty for a row that was not run."""
@@ -35,7 +38,16 @@ class Filled:
         if record is None:
             return ""
         mark = "" if _as_in_paper(record) else f" {OTHER_WEIGHTS}"
-        return f"{record.encoder or 'own'}, {record.weights}{mark}"
+        rounded = "" if precision_of(record) == "fp32" else f", {precision_of(record)}"
+        return f"{record.encoder or 'own'}, {record.weights}{mark}{rounded}"
+
+    def only_run(self) -> Self:
+        """Without the rows that were not run, but their names; as it is if none was."""
+        absent = [row.title for row in self.table.rows if row not in self.records]
+        if not absent or not self.records:
+            return self
+        note = f"No run yet: {', '.join(absent)}."
+        return replace(self, rows=tuple(self.records), notes=(note, *self.notes[1:]))
 
 
 def fill(
@@ -58,6 +70,7 @@ def fill(
         runs[0].record.dataset.partial if runs else (),
         _caption(runs, profile, cells),
         _notes(table, by_row, cells),
+        table.rows,
     )
 
 
@@ -68,7 +81,23 @@ def protocol(record: RunRecord) -> str:
     )
     other = "" if record.preset == "paper" else ", not the paper's protocol"
     length = f"{steps} steps a task" if steps else f"{epochs} epochs"
-    return f"Preset {record.preset}{other}: {size}×{size} px, {length}, batch {batch}."
+    kept = record.protocol.get("validation", 0.0)
+    aside = f" {kept:.0%} of the labelled groups kept aside to watch the training." if kept else ""
+    return f"Preset {record.preset}{other}: {size}×{size} px, {length}, batch {batch}.{aside}"
+
+
+def few_groups(groups: Mapping[str, int], *, mean: bool) -> str:
+    """Which tasks have too few groups of test images for an interval; empty if none has.
+
+    Args:
+        groups: by task.
+        mean: whether there is an interval of the mean over tasks.
+    """
+    few = ", ".join(f"{task} {n}" for task, n in groups.items() if n < FEWEST_GROUPS)
+    if not few:
+        return ""
+    included = "; the interval of the mean includes them and may be too narrow" * mean
+    return f"No interval from fewer than {FEWEST_GROUPS} groups of test images: {few}{included}."
 
 
 def _as_in_paper(record: RunRecord) -> bool:
@@ -87,7 +116,9 @@ def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
     if not runs:
         return "No run has been made yet; these are the paper's values."
     records = [run.record for run in runs]
-    data, text = records[0].dataset, records[0].protocol.get("text", "none")
+    data = records[0].dataset
+    readers = [str(text) for record in records if (text := record.protocol.get("text"))]
+    prompts = f"; text encoder of methods with prompts {_list(readers)}" if readers else ""
     partial = f", partial: {', '.join(data.partial)}" if data.partial else ""
     unit = "px at that size" if profile.unit == "px" else profile.unit
     found = (
@@ -98,8 +129,8 @@ def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
         _seeds(records),
         _intervals(cells),
         _tests(cells),
-        f"Pretraining: encoder weights {_list(record.weights for record in records)}; "
-        f"text encoder of methods with prompts {text}.",
+        f"Pretraining: encoder weights {_list(record.weights for record in records)}{prompts}.",
+        _precision(records),
         f"Dataset {data.content_sha256[:12]}{partial}.",
         f"Device: {_list(record.machine.get('device', 'unknown') for record in records)}.",
     )
@@ -121,7 +152,7 @@ def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> t
         _few_groups(images, cells),
         *_clean(by_row, images),
         _incomplete(by_row),
-        _partial(runs[0].record),
+        _partial(table, [run.record for run in runs]),
         f"{OTHER_WEIGHTS} not the method's own encoder with ImageNet weights." if marked else "",
         _fewer_seeds(by_row),
         _count("Empty predictions", by_row, lambda scores: scores.empty_prediction),
@@ -129,6 +160,11 @@ def _notes(table: Table, by_row: Mapping[Row, Sequence[Run]], cells: Cells) -> t
         _count("Images that HD95 leaves out", by_row, lambda scores: scores.hd95_dropped),
     )
     return tuple(note for note in found if note)
+
+
+def _precision(records: Iterable[RunRecord]) -> str:
+    found = {precision_of(record) for record in records}
+    return "" if found == {"fp32"} else f"Precision: {_list(found)}."
 
 
 def _seeds(records: Iterable[RunRecord]) -> str:
@@ -146,9 +182,9 @@ def _intervals(cells: Cells) -> str:
     if all(cell.low is None for cell in _every(cells)):
         return ""
     return (
-        f"±: half the width of the {LEVEL:.0%} interval over test images, percentiles of "
-        f"{RESAMPLES} Bayesian bootstrap resamples of their groups (patients, exams, videos), "
-        "the same for all methods and tasks; the CSV has the bounds."
+        f"With a value the bounds of its {LEVEL:.0%} interval over test images: percentiles of "
+        f"{RESAMPLES} Bayesian bootstrap resamples of their groups (patients, exams, videos), the "
+        "same for all methods and tasks."
     )
 
 
@@ -184,12 +220,8 @@ def _ranks(cells: Cells) -> Iterator[str]:
 
 def _few_groups(images: Mapping[str, TaskImages], cells: Cells) -> str:
     groups = {task: len(set(own.groups)) for task, own in images.items()}
-    few = ", ".join(f"{task} {n}" for task, n in groups.items() if n < FEWEST_GROUPS)
-    if not few:
-        return ""
     mean = any(line[MEAN].low is not None for block in cells.values() for line in block.values())
-    included = "; the interval of the mean includes them and may be too narrow" * mean
-    return f"No interval from fewer than {FEWEST_GROUPS} groups of test images: {few}{included}."
+    return few_groups(groups, mean=mean)
 
 
 def _clean(by_row: Mapping[Row, Sequence[Run]], images: Mapping[str, TaskImages]) -> Iterator[str]:
@@ -223,12 +255,19 @@ def _incomplete(by_row: Mapping[Row, Sequence[Run]]) -> str:
     return f"Tasks not run ({named}): such a run has no mean." if named else ""
 
 
-def _partial(record: RunRecord) -> str:
-    data = record.dataset
-    counts = ["{} {} + {}".format(task, *data.images.get(task, (0, 0))) for task in data.partial]
+def _partial(table: Table, records: Sequence[RunRecord]) -> str:
+    data = records[0].dataset
+    labels = {task: own.train_labelled for record in records for task, own in record.tasks.items()}
+    whole = labelled(TRAIN_IMAGES, table.partition)
+
+    def counts(task: str) -> str:
+        images = "{} {} + {}".format(task, *data.images.get(task, (0, 0)))
+        own = labels.get(task, whole)
+        return f"{images} ({own} of {whole} labelled)" if own < whole else images
+
     full = f"{TRAIN_IMAGES + TEST_IMAGES} images a task ({TRAIN_IMAGES} train + {TEST_IMAGES} test)"
     few = f"{PARTIAL} fewer than {full}, or chosen from incomplete sources"
-    return f"{few}: {', '.join(counts)}." if counts else ""
+    return f"{few}: {', '.join(map(counts, data.partial))}." if data.partial else ""
 
 
 def _fewer_seeds(by_row: Mapping[Row, Sequence[Run]]) -> str:

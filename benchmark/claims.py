@@ -2,11 +2,11 @@
 
 A difference is of the means over all tasks, both methods scored on the same test images, and its
 interval is that of `statistics`. "The best" of several methods is the best of each resample: a
-claim to beat it is a claim to beat every one of them.
+claim to beat it is a claim to beat every one of them. A claim without a right side is of a score.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isnan, nan
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from benchmark.mixture import (
 from benchmark.paper import TABLES_CSV
 from benchmark.profiles import PROFILES
 from benchmark.protocol import PRESETS
-from benchmark.record import RecordError, RunRecord, load_all
-from benchmark.report import score
+from benchmark.record import RunRecord
+from benchmark.report import read_records, score, tolerated
 from benchmark.statistics import FEWEST_GROUPS, interval
 from benchmark.tables import MEAN, METRICS, TABLES, Metric, Row, Run
 
@@ -36,12 +36,12 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be said yet"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Left minus right in the metric's unit, with its 95 % interval."""
+    """Left minus right in the metric's unit, with its 95 % interval; left alone without right."""
 
     value: float
     low: float  # NaN where the groups of test images are too few
     high: float
-    right: str  # title of the best of the right side
+    right: str  # title of the best of the right side; empty if there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +53,30 @@ class Checked:
     ours: Difference | None  # None where a side was not run, or the runs cannot be paired
     verdict: str  # HOLDS, FAILS or OPEN
     reasons: tuple[str, ...] = ()  # why it is OPEN
+    few: Mapping[str, int] = field(default_factory=dict)  # tasks with few groups, and how many
 
 
-def check_claims(results: Path, claims: Path = CLAIMS_CSV) -> list[Checked]:
+def check_claims(
+    results: Path, claims: Path = CLAIMS_CSV, left_out: list[str] | None = None
+) -> list[Checked]:
     """Every claim, in the file's order.
 
     Args:
         results: folder that holds `runs/`.
         claims: in the form of `results/paper/claims.csv`.
+        left_out: gets the reason of each run that is left out; None: raise it.
 
     Raises:
-        RecordError: no runs, or one that cannot be read.
+        TableError: no runs.
+        RecordError: a run that cannot be read.
         PrintedError: claims that cannot be read.
     """
     wanted = read_claims(claims)
-    records = list(load_all(results))
-    if not records:
-        raise RecordError(
-            f"no runs in {results / 'runs'}; make one with "
-            "`usbench run --method propl --split 1_4`, or name another folder with --results"
-        )
-    in_tables = [r for r in records if any(table.row_of(r) for table in TABLES.values())]
-    runs = [score(record, results, PROFILES["paper"]) for record in in_tables]
+    runs = []
+    for record in read_records(results, left_out):
+        if any(table.row_of(record) for table in TABLES.values()):
+            with tolerated(left_out):
+                runs.append(score(record, results, PROFILES["paper"]))
     return [check(claim, runs) for claim in wanted]
 
 
@@ -89,7 +91,7 @@ def check(claim: Claim, runs: Iterable[Run]) -> Checked:
     tables = [table for table in TABLES.values() if table.partition == claim.partition]
     rows = {row.title: row for table in tables for row in table.rows}
     left, right = rows.get(claim.left), opponents(claim, rows.values())
-    if left is None or not right:
+    if left is None or (claim.right and not right):
         unknown = claim.left if left is None else claim.right
         return Checked(claim, metric, None, OPEN, (f"no run of usbench is '{unknown}'",))
     whole = [run for run in runs if run.value(metric, MEAN) is not None]
@@ -99,7 +101,7 @@ def check(claim: Claim, runs: Iterable[Run]) -> Checked:
         if (own := [run for run in whole if any(t.row_of(run.record) == row for t in tables)])
     }
     missing = _missing(claim, [left], sides) + _missing(claim, right, sides)
-    if left not in sides or len(sides) == 1:
+    if left not in sides or (right and len(sides) == 1):
         return Checked(claim, metric, None, OPEN, missing)
     try:
         _refuse_mixture(list(sides.values()))
@@ -107,7 +109,13 @@ def check(claim: Claim, runs: Iterable[Run]) -> Checked:
         return Checked(claim, metric, None, OPEN, (str(error),))
     ours = _difference(metric, sides)
     departures = _departures(sides[left][0].record)
-    return Checked(claim, metric, ours, *_judge(ours, metric, departures, missing))
+    if right:
+        verdict, reasons = _judge(ours, metric, departures, missing)
+    else:
+        verdict, reasons = _judge_score(ours, claim, departures)
+    groups = {task: len(set(own.groups)) for task, own in sides[left][0].images.items()}
+    few = {task: count for task, count in groups.items() if count < FEWEST_GROUPS}
+    return Checked(claim, metric, ours, verdict, reasons, few)
 
 
 def _missing(
@@ -140,24 +148,27 @@ def _refuse_mixture(sides: Sequence[Sequence[Run]]) -> None:
 
 
 def _difference(metric: Metric, sides: Mapping[Row, Sequence[Run]]) -> Difference:
-    """Of the first side to the best of the others."""
+    """Of the first side to the best of the others; the first side's own score without others."""
     images = [[run.images for run in runs] for runs in sides.values()]
     column = columns_of(images, metric.key)[MEAN]
-    best = np.max if metric.higher_is_better else np.min
-    others = column.scores[1:]
-    value = float(column.scores[0] - best(others))
-    drawn = column.resampled[:, 0] - best(column.resampled[:, 1:], axis=1)
+    value, drawn, title = column.scores[0], column.resampled[:, 0], ""
+    if len(sides) > 1:
+        best = np.max if metric.higher_is_better else np.min
+        others = column.scores[1:]
+        value = value - best(others)
+        drawn = drawn - best(column.resampled[:, 1:], axis=1)
+        title = list(sides)[1 + int(np.flatnonzero(others == best(others))[0])].title
     enough = len(column.groups) >= FEWEST_GROUPS
     low, high = map(float, interval(drawn)) if enough else (nan, nan)
-    right = list(sides)[1 + int(np.flatnonzero(others == best(others))[0])]
     scale = metric.scale
-    return Difference(scale * value, scale * low, scale * high, right.title)
+    return Difference(scale * float(value), scale * low, scale * high, title)
 
 
 def _departures(record: RunRecord) -> tuple[str, ...]:
     """How data and protocol differ from the paper's."""
-    usual = asdict(PRESETS["paper"]) | {"evaluation_batch": record.protocol.get("evaluation_batch")}
-    changed = [name for name, value in usual.items() if record.protocol.get(name) != value]
+    usual = asdict(PRESETS["paper"])
+    changed = [name for name, value in usual.items() if record.protocol.get(name, value) != value]
+    changed = [name for name in changed if name != "evaluation_batch"]  # it changes no score
     found = []
     if record.preset != "paper":
         found.append(f"preset {record.preset}, not the paper's protocol")
@@ -186,6 +197,18 @@ def _judge(
     if unsure or missing:
         return OPEN, (*unsure, *missing)
     return HOLDS, ()
+
+
+def _judge_score(
+    ours: Difference, claim: Claim, departures: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """As `_judge`: a score holds if what rounds to it meets our interval."""
+    if isnan(ours.low):
+        departures += (f"fewer than {FEWEST_GROUPS} independent groups of test images",)
+    if departures:
+        return OPEN, departures
+    covered = ours.low <= claim.stated.high and claim.stated.low <= ours.high
+    return (HOLDS if covered else FAILS), ()
 
 
 def _and(words: Sequence[str]) -> str:

@@ -24,7 +24,8 @@ CAPTION = (
     "Left minus right, of the mean over all tasks; Dice and IoU in %, HD95 in px, profile paper. "
     "The interval is over groups of test images, scored by both sides, each score the mean over "
     "seeds: it says what other images could change, not what another training could. A best is "
-    "the best of each resample."
+    "the best of each resample. A score without a right side holds if the paper's lies within the "
+    "interval."
 )
 STYLES = {HOLDS: "green", FAILS: "red", OPEN: "dim"}
 
@@ -65,7 +66,7 @@ def terminal(claims: Sequence[Checked], width: int, colour: bool) -> str:
         grid.add_row(checked.claim.id, claim, *_numbers(checked), verdict)
     console.print(Text(f"{TITLE}: {_summary(claims)}\n"))
     console.print(grid)
-    console.print(Text(f"\n{CAPTION}", style="dim"))
+    console.print(Text(f"\n{_caption(claims)}", style="dim"))
     if reasons := _reasons(claims):
         console.print(Text("\nWhy it cannot be said yet", style="bold"))
         notes = Grid.grid(padding=(0, 1))
@@ -77,7 +78,7 @@ def terminal(claims: Sequence[Checked], width: int, colour: bool) -> str:
 
 def markdown(claims: Sequence[Checked]) -> str:
     """For a repository's page."""
-    lines = [f"### {TITLE}", "", _summary(claims), "", CAPTION, ""]
+    lines = [f"### {TITLE}", "", _summary(claims), "", _caption(claims), ""]
     lines += [_line(HEADINGS), "| :-- | :-- | --: | --: | --: | :-- |"]
     for checked in claims:
         claim = f"{plain(checked.claim.statement)}<br>{plain(_sides(checked))}"
@@ -95,24 +96,28 @@ def _summary(claims: Sequence[Checked]) -> str:
     )
 
 
+def _caption(claims: Sequence[Checked]) -> str:
+    few = {task: count for checked in claims for task, count in checked.few.items()}
+    counts = ", ".join(f"{task} {count}" for task, count in few.items())
+    return CAPTION + f" It may be too narrow, for groups are few: {counts}." * bool(few)
+
+
 def _sides(checked: Checked) -> str:
     claim, ours = checked.claim, checked.ours
-    right = claim.right.replace(":", " ")
+    right = f" − {claim.right.replace(':', ' ')}" if claim.right else ""
     best = f" ({ours.right})" if ours and ours.right != claim.right else ""
-    return f"{claim.left} − {right}{best}, {checked.metric.title} at {claim.share}"
+    return f"{claim.left}{right}{best}, {checked.metric.title} at {claim.share}"
 
 
 def _numbers(checked: Checked) -> list[str]:
-    paper, ours = _signed(checked.claim.difference.middle), checked.ours
+    ours = checked.ours
+    form = f"{{:{'+' if checked.claim.right else ''}.{DECIMALS}f}}".format
+    paper = form(checked.claim.stated.middle)
     if ours is None:
         return [paper, MISSING, MISSING]
     if isnan(ours.low):
-        return [paper, _signed(ours.value), MISSING]
-    return [paper, _signed(ours.value), f"{_signed(ours.low)} to {_signed(ours.high)}"]
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.{DECIMALS}f}"
+        return [paper, form(ours.value), MISSING]
+    return [paper, form(ours.value), f"{form(ours.low)} to {form(ours.high)}"]
 
 
 def _reasons(claims: Sequence[Checked]) -> list[str]:

@@ -14,12 +14,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from benchmark import statistics
-from benchmark.captions import MISSING, protocol
+from benchmark.captions import MISSING, few_groups, protocol
 from benchmark.evidence import MEAN, Column, columns_of
 from benchmark.methods import METHODS
 from benchmark.mixture import (
     data_and_protocol,
     method_settings,
+    precision_of,
     refuse_mixture,
     refuse_other_images,
 )
@@ -208,13 +209,19 @@ def _words(chosen: Sequence[Sequence[RunRecord]], profile: Profile) -> Iterator[
     record = chosen[0][0]
     yield protocol(record)
     yield f"Scores: profile {profile.name}, {profile.description}."
-    yield " ".join(
-        f"{_title(own[0].method)}: encoder {own[0].encoder or 'own'}, weights {own[0].weights}, "
-        f"seed {', '.join(str(run.seed) for run in own)}."
-        for own in chosen
-    )
+    yield " ".join(map(_setup, chosen))
     partial = f", partial: {', '.join(record.dataset.partial)}" if record.dataset.partial else ""
     yield f"Dataset {record.dataset.content_sha256[:12]}{partial}."
+
+
+def _setup(own: Sequence[RunRecord]) -> str:
+    """How a method's runs were made, one a seed."""
+    first, precision = own[0], precision_of(own[0])
+    return (
+        f"{_title(first.method)}: encoder {first.encoder or 'own'}, weights {first.weights}, "
+        + f"precision {precision}, " * (precision != "fp32")
+        + f"seed {', '.join(str(run.seed) for run in own)}."
+    )
 
 
 def _notes(found: Differences, chosen: Sequence[Sequence[RunRecord]]) -> Iterator[str]:
@@ -231,9 +238,9 @@ def _notes(found: Differences, chosen: Sequence[Sequence[RunRecord]]) -> Iterato
     if any(len(own) > 1 for own in chosen):
         yield "Seeds: an image's score is its mean over them; they are no further images."
     tasks = {name: own for block in found.values() for name, own in block.items() if name != MEAN}
-    few = [f"{task} {own.groups}" for task, own in tasks.items() if own.bounds is None]
-    if few:
-        yield f"No interval from fewer than {FEWEST_GROUPS} groups: {', '.join(few)}."
+    mean = any(MEAN in block and block[MEAN].bounds is not None for block in found.values())
+    if few := few_groups({task: own.groups for task, own in tasks.items()}, mean=mean):
+        yield few
     if absent := [task for task in TASKS if task not in tasks]:
         yield f"Not run by both, so without a mean: {', '.join(absent)}."
 

@@ -1,25 +1,39 @@
 """What records must share to stand beside each other, and the error that says what they do not."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
 
+from benchmark.protocol import Protocol
 from benchmark.record import RunRecord
 from benchmark.scoring import TaskImages
 from dataset_builders.errors import UsageError
+
+DEFAULTS = asdict(Protocol())
+OWN = ("encoder", "weights", "text")  # in these methods may differ: they stand in the row
 
 
 class MixtureError(UsageError):
     """Records that cannot stand in one table or comparison."""
 
 
+def precision_of(record: RunRecord) -> str:
+    """Of the arithmetic; before records told it, there was no other than fp32."""
+    return str(record.execution.get("precision", "fp32"))
+
+
 def data_and_protocol(record: RunRecord) -> dict[str, object]:
-    """What all records of a table share."""
+    """What all records of a table share; settings younger than a record have their defaults."""
     return {
         "dataset.content_sha256": record.dataset.content_sha256[:12],
         "preset": record.preset,
-        **{f"protocol.{name}": value for name, value in record.protocol.items()},
+        **{
+            f"protocol.{name}": value
+            for name, value in {**DEFAULTS, **record.protocol}.items()
+            if name not in OWN
+        },
     }
 
 
@@ -28,7 +42,9 @@ def method_settings(record: RunRecord) -> dict[str, object]:
     return {
         "encoder": record.encoder,
         "weights": record.weights,
+        "text": record.protocol.get("text", ""),
         "variant": record.variant,
+        "precision": precision_of(record),
         **{f"config.{name}": value for name, value in record.config.items()},
     }
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmark.captions import MISSING, PARTIAL, Filled
 from benchmark.dataset import open_dataset
 from benchmark.gallery import EACH, PLACES, gallery, shown
+from benchmark.mixture import precision_of
 from benchmark.profiles import PROFILES, Profile
 from benchmark.record import RunRecord, load_all
 from benchmark.report import fill_tables
@@ -118,6 +119,7 @@ def facts(records: Sequence[RunRecord], profile: Profile) -> dict[str, str]:
         "Weights": _each(
             f"{record.encoder or 'own encoder'} {record.weights}" for record in records
         ),
+        "Precision": _each(precision_of(record) for record in records),
         "Device": _each(record.machine.get("device", "unknown") for record in records),
     }
 
@@ -160,10 +162,8 @@ def hint(cell: Cell) -> str:
 
 def duration(record: RunRecord) -> str:
     """Time of training: `12 min`, `3.5 h`."""
-    times = [entry.seconds for entry in record.tasks.values()]
-    # the one training of a universal method is entered with each of its tasks
-    seconds = times[0] if len(set(times)) == 1 else sum(times)
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    minutes = record.seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def details(record: RunRecord) -> dict[str, Mapping[str, object]]:
@@ -179,13 +179,15 @@ def details(record: RunRecord) -> dict[str, Mapping[str, object]]:
         "commit": record.commit,
         "finished": record.finished,
     }
-    return {
+    found = {
         # both are under "Method", as resolved
         "Protocol": {k: v for k, v in record.protocol.items() if k not in method},
         "Method": {**method, **record.config},
+        "Execution": record.execution,
         "Machine": record.machine,
         "Record": kept,
     }
+    return {name: settings for name, settings in found.items() if settings}
 
 
 def _figures(results: Path) -> list[tuple[str, str]]:

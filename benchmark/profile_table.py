@@ -4,17 +4,18 @@
 `markdown` print it: a block per metric, methods down, profiles across.
 """
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
 from benchmark.profiles import PROFILES, Profile, Scores
 from benchmark.record import RecordError
+from benchmark.render import markdown_row, to_screen
 from benchmark.tables import DECIMALS, METRICS, Metric
 
 MISSING = "–"
@@ -36,8 +37,9 @@ def comparison(
     Returns:
         A line per metric, profile and method, in this order: `metric` (dice, iou, hd95),
         `profile`, `method`, `unit` ("%" or the profile's), `score` (in that unit), `rank` (1 is
-        best, equals share the better one) and `tasks`, how many the score is the mean of. Score
-        and rank are NaN where there is none.
+        best, equals share the better one), `tasks` (codes of those that the score is the mean of),
+        and `left_out` and `images`: how many of all common tasks' HD95 leaves out, and how many
+        there are. Score and rank are NaN where there is none.
 
     Raises:
         RecordError: no task that all have, or rows that lack what a profile needs; it names the
@@ -85,6 +87,7 @@ def _ranked(
         }
     ).dropna(how="all")  # tasks down, methods across
     mean = metric.scale * values.mean(skipna=False)
+    every = [list(own.values()) for own in scores.values()]
     return pd.DataFrame(
         {
             "metric": metric.key,
@@ -93,67 +96,78 @@ def _ranked(
             "unit": profile.unit if metric.key == "hd95" else metric.unit,
             "score": mean.to_numpy(),
             "rank": mean.rank(method="min", ascending=not metric.higher_is_better).to_numpy(),
-            "tasks": len(values),
+            "tasks": " ".join(map(str, values.index)),
+            "left_out": [sum(score.hd95_dropped for score in own) for own in every],
+            "images": [sum(score.images for score in own) for own in every],
         }
     )
 
 
 def terminal(compared: pd.DataFrame, width: int) -> str:
     """For a screen of `width` columns; legible from 100 on."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=False, color_system=None)
-    for metric in METRICS:
-        header, *lines = _block(compared, metric)
+    parts: list[RenderableType] = []
+    for (title, *profiles), lines, note in _blocks(compared):
         grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for title in header:
-            grid.add_column(title, justify="left" if title == header[0] else "right")
+        grid.add_column(title)
+        for profile in profiles:
+            grid.add_column(profile, justify="right")
         for line in lines:
             grid.add_row(*line)
-        console.print(grid)
-        console.print(Text(_note(compared, metric) + "\n"))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
+        parts += [grid, Text(note + "\n")]
+    return to_screen(parts, width, colour=False)
 
 
 def markdown(compared: pd.DataFrame) -> str:
     """For a repository's page."""
-    lines: list[str] = []
-    for metric in METRICS:
-        header, *body = _block(compared, metric)
+    text: list[str] = []
+    for header, lines, note in _blocks(compared):
         rule = [":--", *["--:"] * (len(header) - 1)]
-        lines += [f"| {' | '.join(cells)} |" for cells in (header, rule, *body)]
-        lines += ["", _note(compared, metric), ""]
-    return "\n".join(lines)
+        text += [*map(markdown_row, (header, rule, *lines)), "", note, ""]
+    return "\n".join(text)
 
 
-def _block(compared: pd.DataFrame, metric: Metric) -> Iterator[list[str]]:
-    """Header, then a line per method: its score and rank under each profile."""
-    of_metric = compared[compared["metric"] == metric.key]
-    yield [metric.title, *of_metric["profile"].unique()]
-    for method, lines in of_metric.groupby("method", sort=False):
-        scores = zip(lines["score"], lines["rank"], strict=True)
-        yield [str(method), *(_cell(*score) for score in scores)]
+def _blocks(compared: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]], str]]:
+    """Header, a line per method, and a note: of each metric, and of what HD95 leaves out."""
+    for metric in METRICS:
+        own = compared[compared["metric"] == metric.key]
+        header = [metric.title, *own["profile"].unique()]
+        yield header, _lines(own, lambda row: _cell(row["score"], row["rank"])), _note(own, metric)
+    hd95 = compared[compared["metric"] == "hd95"]
+    if hd95["left_out"].any():
+        header = ["no HD95", *hd95["profile"].unique()]
+        images = " or ".join(map(str, sorted(hd95["images"].unique())))
+        note = f"Images that HD95 leaves out, of {images}: the profile gives them no distance."
+        yield header, _lines(hd95, lambda row: str(row["left_out"])), note
+
+
+def _lines(own: pd.DataFrame, cell: Callable[["pd.Series[Any]"], str]) -> list[list[str]]:
+    """A line per method: its cell under each profile."""
+    return [
+        [str(method), *(cell(row) for _, row in rows.iterrows())]
+        for method, rows in own.groupby("method", sort=False)
+    ]
 
 
 def _cell(score: float, rank: float) -> str:
     return MISSING if pd.isna(score) else f"{score:.{DECIMALS}f} ({rank:.0f})"
 
 
-def _note(compared: pd.DataFrame, metric: Metric) -> str:
+def _note(own: pd.DataFrame, metric: Metric) -> str:
     """Units, tasks, and whose rank depends on the profile."""
-    of_metric = compared[compared["metric"] == metric.key]
-    of_tasks = compared["tasks"].max()
-    units = {}
-    for line in of_metric.drop_duplicates("profile").itertuples():
-        fewer = f", mean of {line.tasks} of {of_tasks} tasks" if line.tasks < of_tasks else ""
-        units[line.profile] = f"{line.unit}{fewer}"
+    every = max(own["tasks"], key=len)
+    units = {
+        str(name): f"{unit}, of {tasks.replace(' ', ', ') or 'no task'} alone" * (tasks != every)
+        or unit
+        for name, unit, tasks in zip(own["profile"], own["unit"], own["tasks"], strict=True)
+    }
     usual = next(iter(units.values()))
     other = "".join(f"; {name}: {unit}" for name, unit in units.items() if unit != usual)
     moved = [
         f"{method} {low:.0f} to {high:.0f}"
-        for method, ranks in of_metric.groupby("method", sort=False)["rank"]
+        for method, ranks in own.groupby("method", sort=False)["rank"]
         if (low := ranks.min()) < (high := ranks.max())
     ]
     return (
-        f"{metric.title} in {usual}{other}; in brackets the rank among the methods. "
-        f"Ranks that depend on the profile: {', '.join(moved) or 'none'}."
+        f"{metric.title} in {usual}, mean of {every.replace(' ', ', ')}{other}; in brackets the "
+        f"rank among the methods. Ranks that depend on the profile: {', '.join(moved) or 'none'}."
     )

@@ -1,6 +1,7 @@
 """Filled tables as text: terminal, Markdown, LaTeX or CSV; one pure function for each.
 
-All but CSV print a block per metric and, per method, our values and below them the paper's.
+All but CSV print a block per metric and, per method, our values and below them the bounds of their
+intervals and the paper's.
 """
 
 import csv
@@ -16,6 +17,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from benchmark.captions import MISSING, PARTIAL, Filled
+from benchmark.mixture import precision_of
+from benchmark.statistics import LEVEL
 from benchmark.tables import COLUMNS, DECIMALS, MEAN, Cell, Metric, Row
 
 NARROWEST = 80  # columns of a terminal; what is narrower breaks the lines itself
@@ -24,7 +27,7 @@ CSV_DECIMALS = 4
 CSV_HEADER = (
     *("table", "partition", "metric", "method", "task", "ours", "low", "high", "sd", "seeds"),
     *("p_best", "top_group", "rank", "rank_low", "rank_high", "clean", "paper"),
-    *("encoder", "weights", "preset", "note"),
+    *("encoder", "weights", "precision", "preset", "note"),
 )
 
 
@@ -66,8 +69,8 @@ def comma_separated(tables: Sequence[Filled]) -> str:
     writer.writerow(CSV_HEADER)
     for filled in tables:
         for metric, block in filled.cells.items():
-            for row, cells in block.items():
-                writer.writerows(_csv_row(filled, metric, row, task) for task in cells)
+            for row in filled.rows:
+                writer.writerows(_csv_row(filled, metric, row, task) for task in block[row])
     return out.getvalue()
 
 
@@ -85,7 +88,7 @@ def _headings(filled: Filled, metric: Metric) -> list[str]:
 
 
 def _categories(filled: Filled) -> Iterator[tuple[str, Iterator[Row]]]:
-    return groupby(filled.table.rows, lambda row: row.category)
+    return groupby(filled.rows, lambda row: row.category)
 
 
 def _cells(filled: Filled, metric: Metric, row: Row) -> list[Cell]:
@@ -94,24 +97,30 @@ def _cells(filled: Filled, metric: Metric, row: Row) -> list[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What a row prints beside or below our values, if any of its cells has it."""
+    """What stands below our values, if any of a row's cells has it."""
 
-    short: str
-    long: str
-    value: Callable[[Cell], float | None]
-    missing: str = ""
+    name: str
+    text: Callable[[Cell], str]  # empty where the cell has none
 
 
-_HALF_WIDTH = _Line("±", "±", lambda cell: cell.half_width)
-_BELOW = (
-    _Line("sd", "sd over seeds", lambda cell: cell.spread),
-    _Line("clean", "clean", lambda cell: cell.clean),
-    _Line("paper", "paper", lambda cell: cell.paper, MISSING),
+def _bounds(cell: Cell) -> tuple[str, str]:
+    return _number(cell.low, ""), _number(cell.high, "")
+
+
+_INTERVAL = _Line(f"{LEVEL:.0%} interval", lambda cell: "–".join(filter(None, _bounds(cell))))
+_BOUNDS = (  # the same on two lines, for columns as narrow as our values
+    _Line("from", lambda cell: _bounds(cell)[0]),
+    _Line("to", lambda cell: _bounds(cell)[1]),
+)
+_OTHERS = (
+    _Line("sd", lambda cell: _number(cell.spread, "")),
+    _Line("clean", lambda cell: _number(cell.clean, "")),
+    _Line("paper", lambda cell: _number(cell.paper, "")),
 )
 
 
 def _found(lines: Sequence[_Line], cells: Sequence[Cell]) -> list[_Line]:
-    return [line for line in lines if any(line.value(cell) is not None for cell in cells)]
+    return [line for line in lines if any(map(line.text, cells))]
 
 
 # Terminal: a grid row is a method, of as many lines as it has kinds of values.
@@ -137,8 +146,8 @@ def _grid(filled: Filled, metric: Metric, wide: bool) -> Grid:
         grid.add_row(Text(category, style="italic"))
         for row in rows:
             cells = _cells(filled, metric, row)
-            lines = _found((_HALF_WIDTH, *_BELOW), cells)
-            labels = "\n".join(("ours", *(line.short for line in lines)))
+            lines = _found((*_BOUNDS, *_OTHERS), cells)
+            labels = "\n".join(("ours", *(line.name for line in lines)))
             setup = filled.setup(row) if wide else ""
             style = "" if row in filled.records else "dim"
             method = Text.assemble((row.title, style), (f"\n{setup}" if setup else "", "dim"))
@@ -148,7 +157,7 @@ def _grid(filled: Filled, metric: Metric, wide: bool) -> Grid:
 
 def _stack(cell: Cell, lines: Sequence[_Line]) -> Text:
     ours = Text(_number(cell.mean), style="bold" * cell.best or "dim" * (cell.mean is None))
-    below = (Text(_number(line.value(cell), line.missing), style="dim") for line in lines)
+    below = (Text(line.text(cell), style="dim") for line in lines)
     return Text("\n").join((ours, *below))
 
 
@@ -159,7 +168,7 @@ def _setup_notes(filled: Filled) -> Iterator[str]:
     return (f"{setup}: {', '.join(rows)}." for setup, rows in titles.items())
 
 
-# Markdown and LaTeX: half-widths beside our values, all else in rows of their own.
+# Markdown and LaTeX: all that stands below our values in rows of its own.
 
 
 def _plain(text: str) -> str:
@@ -170,7 +179,7 @@ def _plain(text: str) -> str:
 _TEX_LETTERS = str.maketrans(
     {letter: rf"\{letter}" for letter in "#$%&_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\(<\)", ">": r"\(>\)", "±": r"\(\pm\)", "×": r"\(\times\)"}
+    | {"<": r"\(<\)", ">": r"\(>\)", "×": r"\(\times\)"}
     | {"≥": r"\(\ge\)", "†": r"\dag{}", "‡": r"\ddag{}", "–": "--", MISSING: "---"}
 )
 
@@ -183,28 +192,28 @@ def _tex(text: str) -> str:
 class _Style:
     bold: str
     italic: str
-    half_width: str
+    bounds: str  # beside a value; empty: below it, in a row of their own
     escape: Callable[[str], str]
 
 
-_MARKDOWN = _Style("**{}**", "*{}*", " ± {}", _plain)
-_LATEX = _Style(r"\textbf{{{}}}", r"\textit{{{}}}", r"{{\tiny\(\pm\){}}}", _tex)
+_MARKDOWN = _Style("**{}**", "*{}*", "", _plain)
+# 21 methods with a further row each would not fit a page
+_LATEX = _Style(r"\textbf{{{}}}", r"\textit{{{}}}", r"\(\,_{{{}}}^{{{}}}\)", _tex)
 
 
 def _values(filled: Filled, metric: Metric, row: Row, style: _Style) -> Iterator[list[str]]:
     """Our values, then what stands below them, each with its name."""
     cells = _cells(filled, metric, row)
     yield [style.escape(row.title), *(_ours(cell, style) for cell in cells)]
-    for line in _found(_BELOW, cells):
-        numbers = [style.escape(_number(line.value(cell), line.missing)) for cell in cells]
-        yield [text and style.italic.format(text) for text in (line.long, *numbers)]
+    for line in _found(_OTHERS if style.bounds else (_INTERVAL, *_OTHERS), cells):
+        texts = map(style.escape, (line.name, *map(line.text, cells)))
+        yield [text and style.italic.format(text) for text in texts]
 
 
 def _ours(cell: Cell, style: _Style) -> str:
     value = style.escape(_number(cell.mean))
     bold = style.bold.format(value) if cell.best else value
-    half = cell.half_width
-    return bold if half is None else bold + style.half_width.format(_number(half))
+    return bold if cell.low is None else bold + style.bounds.format(*_bounds(cell))
 
 
 def _markdown_lines(filled: Filled) -> Iterator[str]:
@@ -256,9 +265,9 @@ def _tex_row(cells: Sequence[str]) -> str:
 def _csv_row(filled: Filled, metric: Metric, row: Row, task: str) -> list[object]:
     cell, record = filled.cells[metric][row][task], filled.records.get(row)
     if record is None:
-        setup, notes = ("", "", ""), ["not run"]
+        setup, notes = ("", "", "", ""), ["not run"]
     else:
-        setup = (record.encoder, record.weights, record.preset)
+        setup = (record.encoder, record.weights, precision_of(record), record.preset)
         notes = ["no value"] * (cell.mean is None)
     if filled.partial and task in (*filled.partial, MEAN):
         notes.append("partial data")

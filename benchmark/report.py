@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark import render
 from benchmark.captions import Filled, fill
+from benchmark.listing import no_runs
 from benchmark.paper import read_paper
 from benchmark.profiles import PROFILES, Profile
 from benchmark.record import RecordError, RunRecord, images_of, load_all
@@ -28,6 +29,7 @@ def report(
     out: Path | None = None,
     profile: str = "paper",
     *,
+    only_run: bool | None = None,
     write: bool = False,
     keep_going: bool = False,
 ) -> str:
@@ -39,7 +41,9 @@ def report(
         format: one of FORMATS.
         out: a file to write.
         profile: how images are scored, one of `benchmark.profiles.PROFILES`.
-        write: also write them as files below `results`, if the profile is `paper`.
+        only_run: leave out methods that were not run; by default the terminal does.
+        write: also write them, with all methods, as files below `results`, if the profile is
+            `paper`.
         keep_going: leave out runs that cannot be read and tables that cannot be made, and say
             which, below the tables and on standard error.
 
@@ -56,6 +60,8 @@ def report(
         print(f"Left out: {message}", file=sys.stderr)
     if write and profile == "paper":  # files are of the headline definition only
         write_tables(filled, results)
+    if only_run or (only_run is None and format == "terminal"):
+        filled = [table.only_run() for table in filled]
     if format == "terminal":
         width = shutil.get_terminal_size(fallback=(120, 40)).columns
         text = render.terminal(filled, width, colour=out is None and sys.stdout.isatty())
@@ -105,20 +111,20 @@ def fill_tables(
         left_out: gets the reason of each run and table that is left out; None: raise it.
     """
     scored_by = PROFILES[choose("profile", profile, PROFILES)]
-    records = _read(results, left_out)
+    records = read_records(results, left_out)
     # Mixtures are refused before any run is scored.
     chosen: dict[Table, list[RunRecord]] = {}
     for table in _wanted(numbers, records):
-        with _tolerated(left_out):
+        with tolerated(left_out):
             chosen[table] = table.select(records)
     runs: dict[str, Run] = {}
     for name, record in {record.name: record for own in chosen.values() for record in own}.items():
-        with _tolerated(left_out):
+        with tolerated(left_out):
             runs[name] = score(record, results, scored_by)
     paper = read_paper()
     filled = []
     for table, own in chosen.items():
-        with _tolerated(left_out):
+        with tolerated(left_out):
             scored = [runs[record.name] for record in own if record.name in runs]
             filled.append(fill(table, scored, paper, scored_by))
     notes = tuple(f"Left out: {message}" for message in left_out or ())
@@ -126,7 +132,7 @@ def fill_tables(
 
 
 @contextmanager
-def _tolerated(left_out: list[str] | None) -> Iterator[None]:
+def tolerated(left_out: list[str] | None) -> Iterator[None]:
     """Collect what the user can mend, where that is wanted."""
     try:
         yield
@@ -136,15 +142,17 @@ def _tolerated(left_out: list[str] | None) -> Iterator[None]:
         left_out.append(str(error))
 
 
-def _read(results: Path, left_out: list[str] | None) -> list[RunRecord]:
+def read_records(results: Path, left_out: list[str] | None = None) -> list[RunRecord]:
+    """Every record below a folder; `left_out` as in `fill_tables`.
+
+    Raises:
+        TableError: there is none that can be read.
+        RecordError: a record that cannot be read.
+    """
     collect = None if left_out is None else lambda error: left_out.append(str(error))
     records = list(load_all(results, collect))
     if not records:
-        unreadable = f"; left out: {' '.join(left_out)}" if left_out else ""
-        raise TableError(
-            f"no runs in {results / 'runs'}{unreadable}; make one with "
-            "`usbench run --method propl --split 1_4`, or name another folder with --results"
-        )
+        raise TableError(no_runs(results, left_out or ()))
     return records
 
 

@@ -116,11 +116,6 @@ class Cell:
         """Sample standard deviation over seeds; None for fewer than two."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
-    @property
-    def half_width(self) -> float | None:
-        """Half the width of the interval, what `±` prints; None where there is no interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from benchmark.audit.claimed import check_claim
+from benchmark.audit.claimed import check_claim, repeated_numbers
 from benchmark.audit.findings import KINDS, REMARKS, Audit, Finding
 from benchmark.audit.pooled import describe, find_pooled
 from benchmark.audit.printed import MEAN, PRINTED, Claim, Interval, PrintedRow
@@ -44,6 +44,7 @@ def audit(rows: Sequence[PrintedRow], claims: Sequence[Claim] = (), source: str 
         *(finding for row in rows for finding in _means(row)),
         *(finding for pair in combinations(rows, 2) for finding in _repeats(*pair)),
         *(finding for claim in claims for finding in check_claim(claim, rows, claims)),
+        *repeated_numbers(claims),
     ]
     findings, remarks = (
         [finding for kind in kinds for finding in found if finding.kind == kind]

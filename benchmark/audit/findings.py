@@ -41,6 +41,10 @@ KINDS = {
         "Differences other than claimed",
         "The difference that the text states is not that of the numbers in the tables.",
     ),
+    "score": (
+        "Scores other than claimed",
+        "The score that the text states is not that of the tables.",
+    ),
     "reversed": (
         "Claims that the other metric reverses",
         "The text says who is ahead by one metric; by the other one it is not so.",
@@ -50,6 +54,10 @@ REMARKS = {
     "equal": (
         "Worth a second look",
         "Mean Dice and mean IoU can only be equal if every image scored 0 or 100.",
+    ),
+    "echo": (
+        "Numbers stated twice",
+        "One number for two things is possible, but more often one of them was meant otherwise.",
     ),
     "unchecked": ("Claims that these tables cannot check", "They lack a number it would take."),
 }
@@ -85,7 +93,7 @@ class Audit:
         claims = f", {_count(self.claims, 'claim')}" if self.claims else ""
         return (
             f"{self.source}: {_count(self.cells, 'cell')} in {_count(self.rows, 'row')}{claims}; "
-            f"{_count(len(self.findings), 'finding')}."
+            f"{_count(len(self.findings), 'finding')}, {_count(len(self.remarks), 'remark')}."
         )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, Self, TypeVar
 
 MEAN = "mean"  # in the column of tasks: the row's mean
 PRINTED = {"dice": "Dice", "iou": "IoU"}  # metrics that tables print, and their names
-CLAIMED = (*PRINTED, "hd95")  # metrics that claims are about
+CLAIMED = PRINTED | {"hd95": "HD95"}  # metrics that claims are about
 BEST = "best:"  # a claim's right side: the best of a category, or "best:other"
 OTHER = "other"
 
@@ -108,15 +108,15 @@ class PrintedRow:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement of the text: one method is ahead of another by so much."""
+    """A statement of the text: one method is ahead of another by so much, or scores so much."""
 
     id: str
     partition: str
     statement: str
     left: str  # a row's title
-    right: str  # a row's title, "best:<category>", or "best:other" for all but `left`
+    right: str  # a row's title, "best:<category>", "best:other" for all but `left`, or nothing
     metric: str  # one of CLAIMED, of the mean over tasks
-    difference: Interval  # left - right, in the metric's unit
+    stated: Interval  # left - right in the metric's unit; the score of `left` if there is no right
 
     @property
     def share(self) -> str:

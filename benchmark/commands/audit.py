@@ -9,7 +9,7 @@ from benchmark.commands.options import plain_errors
 
 
 def audit(
-    tables: Annotated[Path, typer.Argument(help="Printed numbers as CSV.")],
+    tables: Annotated[Path, typer.Argument(help="Printed numbers, or our own report, as CSV.")],
     claims: Annotated[Path | None, typer.Option(help="Statements about them as CSV.")] = None,
     format_: Annotated[str, typer.Option("--format", help="terminal, md or json.")] = "terminal",
 ) -> None:

@@ -1,5 +1,6 @@
 """`usbench build-data`: sources to data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ def build_data(
     from rich.progress import Progress as Bars
 
     from benchmark.settings import choose
+    from dataset_builders.acquire import unclaimed
     from dataset_builders.build import build
     from dataset_builders.sources import SOURCES
 
@@ -44,10 +46,17 @@ def build_data(
             allow_missing=allow_missing,
             progress=progress,
         )
-    typer.echo(_summary(out, manifest))
+    typer.echo(_summary(out, manifest, unclaimed(raw, SOURCES.values())))
 
 
-def _summary(out: Path, manifest: Any) -> str:  # noqa: ANN401 - a JSON object
+def _summary(out: Path, manifest: Any, strange: Sequence[str]) -> str:  # noqa: ANN401 - JSON
+    """What was built, and what of the raw data was not used.
+
+    Args:
+        out: the data set.
+        manifest: of it.
+        strange: what lies among the raw data under no source's name.
+    """
     lines = [f"{out}: content {manifest['content_sha256'][:12]}"]
     for code, task in manifest["tasks"].items():
         drawn = " + ".join(f"{name} {count}" for name, count in task["sources"].items())
@@ -62,7 +71,12 @@ def _summary(out: Path, manifest: Any) -> str:  # noqa: ANN401 - a JSON object
         for why, what in reasons.items():
             few = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
             lines.append(f"  {name} skipped {few}: {why}")
+    if strange:
+        lines.append(
+            f"  not used, for no source goes by that name: {', '.join(strange)} (misspelt or "
+            "misplaced? `usbench list sources` names the folders)"
+        )
     if manifest["partial"]:
-        lacking = ", ".join(f"{name} ({what})" for name, what in manifest["missing"].items())
-        lines.append(f"  PARTIAL: {' '.join(manifest['partial'])}; lacking: {lacking}")
+        lines.append(f"  PARTIAL: {' '.join(manifest['partial'])}")
+        lines += [f"    lacks {name}: {what}" for name, what in manifest["missing"].items()]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """`usbench report`: records to tables, figures and a page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,14 @@ def report(
     images: Annotated[
         str | None, typer.Option(help="In the page: thumbnails (if --data) or none.")
     ] = None,
+    only_run: Annotated[
+        bool | None,
+        typer.Option(
+            "--only-run/--all-methods",
+            help="Whether methods without a run have no row; by default so in the terminal.",
+            show_default=False,
+        ),
+    ] = None,
     write: Annotated[bool, typer.Option(help="Also write RESULTS/tables/ (profile paper).")] = True,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Leave out what cannot be read, and say so.")
@@ -36,21 +45,28 @@ def report(
     """Print the paper's tables from the records, beside the paper's own numbers."""
     with plain_errors():
         if claims or profiles:
-            _refuse_both(claims=claims, profiles=profiles, profile=profile)
-            from benchmark import claims_text, profile_report
-            from benchmark.claims import check_claims
-
-            text = (
-                claims_text.as_text(check_claims(results), format_)
-                if claims
-                else profile_report.report(results, format_)
+            given = {
+                f"--profile {profile}": profile != "paper",
+                "--table": table,
+                "--figures": figures,
+                "--html": html,
+                "--claims": claims and profiles,
+            }
+            _refuse("--profiles" if profiles else "--claims", given)
+            typer.echo(
+                _other_report(results, format_, claims=claims, keep_going=keep_going), nl=False
             )
-            typer.echo(text, nl=False)
             return
         from benchmark.report import report as make_report
 
         text = make_report(
-            results, table or None, format_, profile=profile, write=write, keep_going=keep_going
+            results,
+            table or None,
+            format_,
+            profile=profile,
+            only_run=only_run,
+            write=write,
+            keep_going=keep_going,
         )
         typer.echo(text, nl=not text.endswith("\n"))
         if figures:
@@ -66,9 +82,23 @@ def report(
             to_stderr(f"page: {page}")
 
 
-def _refuse_both(*, claims: bool, profiles: bool, profile: str) -> None:
-    if claims and profiles:
-        raise UsageError("--claims and --profiles are two reports; ask for one at a time")
-    if profile != "paper":
-        what = "--claims" if claims else "--profiles"
-        raise UsageError(f"--profile {profile} does not go with {what}, which chooses its own")
+def _refuse(report: str, given: Mapping[str, object]) -> None:
+    """Options of the tables that another report would ignore."""
+    if ignored := [option for option, value in given.items() if value]:
+        raise UsageError(
+            f"{', '.join(ignored)}: not with {report}, a report of its own; ask for one at a time"
+        )
+
+
+def _other_report(results: Path, format_: str, *, claims: bool, keep_going: bool) -> str:
+    from benchmark import claims_text, profile_report
+    from benchmark.claims import check_claims
+
+    left_out: list[str] | None = [] if keep_going else None
+    if claims:
+        text = claims_text.as_text(check_claims(results, left_out=left_out), format_)
+    else:
+        text = profile_report.report(results, format_, left_out)
+    for message in left_out or ():
+        to_stderr(f"Left out: {message}")
+    return text

@@ -11,8 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from benchmark.figures import style
 from benchmark.figures.labels import place
 from benchmark.figures.records import LeftOutError, Runs, refuse_incomparable, share
-from benchmark.methods import METHODS, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
-from benchmark.record import RunRecord
+from benchmark.methods import METHODS
 from benchmark.tables import MEAN, METRICS, Row, Run
 
 DICE = METRICS[0]
@@ -82,20 +81,13 @@ def _point(row: Row, runs: Sequence[Run]) -> Point:
         row.category,
         fmean(_dice(runs)),
         fmean(max(task.peak_memory_mb for task in run.record.tasks.values()) for run in runs),
-        fmean(_seconds(run.record) for run in runs),
+        fmean(run.record.seconds for run in runs),
     )
 
 
 def _dice(runs: Sequence[Run]) -> list[float]:
     """The mDice of every run that has all tasks."""
     return [value for run in runs if (value := run.value(DICE, MEAN)) is not None]
-
-
-def _seconds(record: RunRecord) -> float:
-    """Of all the run's trainings: a universal method has one, repeated in each of its tasks."""
-    seconds = [task.seconds for task in record.tasks.values()]
-    universal = METHODS[record.method].category in (UNIVERSAL_SUPERVISED, UNIVERSAL_SEMI)
-    return max(seconds) if universal else sum(seconds)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

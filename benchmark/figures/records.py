@@ -12,6 +12,7 @@ from benchmark.methods import METHODS
 from benchmark.mixture import (
     data_and_protocol,
     method_settings,
+    precision_of,
     refuse_mixture,
     refuse_other_images,
 )
@@ -93,12 +94,14 @@ class Runs:
         size = record.protocol.get("size", "?")
         splits = {one.split for one in records}
         seeds = sorted({one.seed for one in records})
+        precisions = {precision_of(one) for one in records}
         partial = f", partial in {', '.join(data.partial)}" if data.partial else ""
         parts = (
             f"Preset {record.preset} ({size}×{size} px{other}).",
             f"{', '.join(share(name) for name in PARTITIONS if name in splits)} "
             "of the training images labelled.",
             f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
+            f"Precision {', '.join(sorted(precisions))}." if precisions != {"fp32"} else "",
             f"Data set {data.content_sha256[:12]}{partial}.",
             f"Profile {self.profile}.",
             *notes,

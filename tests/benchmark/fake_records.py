@@ -21,6 +21,7 @@ IMAGES = 4  # test images a task
 def make_record(method="propl", split="1_4", seed=0, preset="paper", tasks=tuple(TASKS), **changes):
     """A record of the given tasks; `changes` replace any other field."""
     protocol = asdict(PRESETS[preset])
+    protocol["text"] = protocol["text"] or "bert"  # as `resolve` fills it in
     record = RunRecord(
         method=method,
         split=split,

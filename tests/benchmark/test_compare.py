@@ -156,7 +156,9 @@ def test_text_says_what_was_compared(results, monkeypatch):
     assert "Dataset 0123456789ab." in flat
     assert "Seeds: an image's score is its mean" in flat
     assert "arXiv:2505.04720" in flat
-    assert "No interval from fewer than 20 groups: BC 4, FH 4" in flat
+    few = ", ".join(f"{task} 4" for task in TASKS)
+    warned = "; the interval of the mean includes them and may be too narrow."
+    assert f"No interval from fewer than 20 groups of test images: {few}{warned}" in flat
     rows = [line.split() for line in text.splitlines() if line.startswith("BC ")]
     assert rows[0][:7] == ["BC", "4", "4", "85.00", "45.00", "+40.00", "—"]
     assert rows[2][3:6] == ["5.00", "16.25", "-11.25"]
@@ -177,6 +179,13 @@ def test_markdown_has_the_same_numbers_in_whole_rows(results):
     mean = next(row for row in rows if row.startswith("| mean |"))
     assert "| 45.00 | 85.00 | **-40.00** | " in mean
     assert text == compare(results, "unet", "propl", "1_4", format="md")
+
+
+def test_another_precision_is_said(results):
+    save_run(results, make_record("unet", execution={"precision": "bf16"}), 0.6)
+    flat = " ".join(compare(results, "propl", "unet", "1_4").split())
+    assert "U-Net: encoder resnet34, weights imagenet, precision bf16, seed 0." in flat
+    assert "ProPL: encoder resnet34, weights imagenet, seed 0, 1." in flat
 
 
 def test_another_profile_and_a_wider_terminal(results, monkeypatch):

@@ -53,7 +53,7 @@ def line(compared: pd.DataFrame, metric: str, profile: str, method: str) -> pd.S
 def test_scores_are_means_over_tasks(methods):
     compared = comparison(methods)
     assert compared.columns.tolist() == [
-        "metric", "profile", "method", "unit", "score", "rank", "tasks",
+        "metric", "profile", "method", "unit", "score", "rank", "tasks", "left_out", "images",
     ]  # fmt: skip
     assert len(compared) == 3 * len(PROFILES) * 3
     for name, profile in PROFILES.items():
@@ -87,26 +87,26 @@ def test_a_method_without_a_value_has_no_rank(methods):
     empty = line(compared, "hd95", "medpy", "empty")
     assert np.isnan(empty.score)
     assert np.isnan(empty["rank"])
-    assert line(compared, "hd95", "medpy", "small").tasks == 2
+    assert line(compared, "hd95", "medpy", "small").tasks == "FH OT"
 
 
 def test_tasks_without_a_value_for_any_method_are_left_out(methods):
     compared = comparison(methods, [MM])
-    assert line(compared, "hd95", "mm", "small").tasks == 1
-    assert line(compared, "dice", "mm", "small").tasks == 2
+    assert line(compared, "hd95", "mm", "small").tasks == "FH"
+    assert line(compared, "dice", "mm", "small").tasks == "FH OT"
     px = MM.per_image(methods["small"]).hd95 / 0.5
     assert line(compared, "hd95", "mm", "small").score == pytest.approx(0.5 * px[0])
     unknown = {name: frame.assign(spacing_mm=np.nan) for name, frame in methods.items()}
     nowhere = comparison(unknown, [MM]).query("metric == 'hd95'")
     assert nowhere["score"].isna().all()
     assert nowhere["rank"].isna().all()
-    assert (nowhere["tasks"] == 0).all()
+    assert (nowhere["tasks"] == "").all()
 
 
 def test_only_tasks_that_all_have_count(methods):
     one = methods | {"small": methods["small"].query("task == 'FH'")}
     compared = comparison(one, [PAPER])
-    assert (compared["tasks"] == 1).all()
+    assert (compared["tasks"] == "FH").all()
     assert line(compared, "dice", "paper", "empty").score == 100
     apart = {"a": rows(FH=square(5)), "b": rows(OT=square(5))}
     with pytest.raises(RecordError, match=r"no task that all runs have \(a: FH; b: OT\)"):
@@ -130,12 +130,28 @@ def test_the_terminal_shows_a_hundred_columns(methods):
     assert "\x1b" not in text
     header = next(line for line in lines if line.startswith("HD95"))
     assert header.split() == ["HD95", *PROFILES]
-    small = [line.split() for line in lines if line.startswith("small")]
+    small = [line.split() for line in lines if line.startswith("small")][:3]
     assert [len(cells) for cells in small] == [1 + 2 * len(PROFILES)] * 3
     assert small[0][1:3] == [f"{100 * 2 * 324 / 724:.2f}", "(2)"]
     note = " ".join(lines).split("HD95 in px")[-1]
-    assert note.startswith("; native: px at native size; mm: mm, mean of 1 of 2 tasks; in brackets")
-    assert note.endswith("on the profile: small 1 to 2, island 1 to 3, empty 1 to 3.")
+    assert note.startswith(
+        ", mean of FH, OT; native: px at native size; mm: mm, of FH alone; in brackets the rank"
+    )
+    assert "on the profile: small 1 to 2, island 1 to 3, empty 1 to 3." in note
+
+
+def test_what_hd95_leaves_out_is_counted_by_method_and_profile(methods):
+    compared = comparison(methods)
+    assert line(compared, "hd95", "medpy", "empty").left_out == 1  # no distance to nothing
+    assert line(compared, "hd95", "mm", "small").left_out == 1  # OT is of unknown spacing
+    assert (compared["images"] == 2).all()
+    last = terminal(compared, 100).split("no HD95")[1]
+    header, _, *rows, note = last.strip().splitlines()
+    assert header.split() == list(PROFILES)
+    counts = {"small": "0000001", "island": "0000001", "empty": "0011101"}
+    assert [row.split() for row in rows] == [[name, *own] for name, own in counts.items()]
+    assert note == "Images that HD95 leaves out, of 2: the profile gives them no distance."
+    assert "no HD95" not in markdown(comparison(methods, [PAPER]))  # nothing to be counted
 
 
 def test_twenty_one_methods_of_long_names_stay_legible(methods):
@@ -143,7 +159,7 @@ def test_twenty_one_methods_of_long_names_stay_legible(methods):
     lines = terminal(comparison(named), 100).splitlines()
     assert max(map(len, lines)) <= 100
     for i in range(21):
-        assert sum(line.startswith(f"Mamba-UNet {i:02} ") for line in lines) == 3
+        assert sum(line.startswith(f"Mamba-UNet {i:02} ") for line in lines) == 4
 
 
 def test_markdown_holds_the_same(methods):
@@ -151,9 +167,9 @@ def test_markdown_holds_the_same(methods):
     blocks = [line for line in text.splitlines() if line.startswith("| ")]
     assert blocks[:2] == ["| Dice | paper | pooled | medpy | monai | deepmind | native | mm |",
                           "| :-- | --: | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
-    assert len(blocks) == 3 * (2 + 3)
+    assert len(blocks) == 4 * (2 + 3)
     assert {line.count("|") for line in blocks} == {2 + len(PROFILES)}
-    empty = next(line for line in reversed(blocks) if line.startswith("| empty"))
+    *_, empty, _ = (line for line in blocks if line.startswith("| empty"))
     cells = empty.split(" | ")
     assert cells[3:5] == ["–", "–"]
     assert text.endswith(".\n")

@@ -39,9 +39,10 @@ def some_runs():
     return *seeds, make_run(make_record("unet"), 0.7, images=40), few
 
 
-def half_width(row, column="BC", metric=METRICS[0]):
-    """As printed."""
-    return f"{FULL.cells[metric][row][column].half_width:.2f}"
+def bounds(row, column="BC", metric=METRICS[0]):
+    """Of the interval, as printed."""
+    cell = FULL.cells[metric][row][column]
+    return f"{cell.low:.2f}", f"{cell.high:.2f}"
 
 
 FULL = filled(*some_runs())
@@ -79,10 +80,11 @@ def test_terminal_rows():
     text = render.terminal([FULL], 120, colour=False)
     block = text[text.index("Dice (%)") : text.index("IoU (%)")].splitlines()
     at = next(i for i, line in enumerate(block) if line.startswith("ProPL"))
-    ours, interval, spread, paper = (line.split() for line in block[at : at + 4])
+    ours, low, high, spread, paper = (line.split() for line in block[at : at + 5])
     assert ours == ["ProPL", "ours", *["65.00"] * 9]
-    widths = [half_width(PROPL, column) for column in COLUMNS]
-    assert interval == ["resnet34,", "imagenet", "±", *widths]
+    lows, highs = zip(*(bounds(PROPL, column) for column in COLUMNS), strict=True)
+    assert low == ["resnet34,", "imagenet", "from", *lows]
+    assert high == ["to", *highs]
     assert spread == ["sd", *["25.00"] * 9]
     assert " ".join(paper) == "paper 77.18 96.56 88.72 93.00 85.24 78.31 89.52 75.44 85.50"
     fixmatch = next(line.split() for line in block if line.startswith("FixMatch"))
@@ -92,6 +94,24 @@ def test_terminal_rows():
     hd95 = text[text.index("HD95 (px)") :]
     assert "paper" not in hd95.splitlines()[4:25]
     assert "101.00" in hd95
+
+
+def test_methods_without_a_run_are_named_in_one_line():
+    short = FULL.only_run()
+    assert [row.method for row in short.rows] == ["unet", "fixmatch", "propl"]
+    absent = [entry.title for name, entry in METHODS.items() if Row(name) not in short.rows]
+    note = f"No run yet: {', '.join(absent)}."
+    assert short.notes == (note, *FULL.notes[1:])
+    assert FULL.notes[0] == "—: not run (18 of 21 rows)."
+    for form in (render.markdown, render.latex, render.comma_separated):
+        text = form([short])
+        assert "70.00" in text
+        assert "82.16" not in text  # PSPNet in the paper
+        assert "universal supervised" not in text  # of whose category none was run
+    assert "PSPNet" in render.terminal([short], 120, colour=False)
+    assert EMPTY[0].only_run() is EMPTY[0]  # the paper's values are all there is
+    everything = replace(FULL, records=dict.fromkeys(FULL.rows, make_record()))
+    assert everything.only_run() is everything
 
 
 def test_terminal_letters_are_bold_and_dim_if_there_is_colour():
@@ -107,10 +127,13 @@ def test_markdown_rows_are_whole():
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {len(COLUMNS) + 3}
     # per block a header, its rule, four categories and 21 methods; the paper's where it has any
-    assert len(rows) == 3 * (2 + 4 + 21 + 1) + 2 * 21  # one method has seeds
-    assert f"| ProPL | resnet34, imagenet | 65.00 ± {half_width(PROPL)} |" in text
-    assert f"| *sd over seeds* |  |{' *25.00* |' * 9}" in text
-    assert f"| U-Net | resnet34, imagenet | **70.00** ± {half_width(UNET)} |" in text
+    assert len(rows) == 3 * (2 + 4 + 21 + 3 + 1) + 2 * 21  # three were run, one with seeds
+    assert "| ProPL | resnet34, imagenet | 65.00 |" in text
+    for row in (PROPL, UNET):
+        low, high = bounds(row)
+        assert f"| *95% interval* |  | *{low}–{high}* |" in text
+    assert f"| *sd* |  |{' *25.00* |' * 9}" in text
+    assert "| U-Net | resnet34, imagenet | **70.00** |" in text
     assert "| *paper* |  | *77.18* |" in text
     assert f"| PSPNet | — |{' — |' * 9}" in text
 
@@ -144,6 +167,7 @@ def test_csv_is_tidy():
         "paper": "85.50",
         "encoder": "resnet34",
         "weights": "imagenet",
+        "precision": "fp32",
         "preset": "paper",
         "note": "",
     }
@@ -177,8 +201,8 @@ def test_csv_names_ablations_and_has_one_header():
 
 
 def test_partial_tasks_are_marked_with_their_counts():
-    runs = [make_run(make_record(dataset=PARTIAL)), make_run(make_record("unet", dataset=PARTIAL))]
-    table = filled(*runs)
+    one = make_record(dataset=PARTIAL)
+    table = filled(make_run(one), make_run(make_record("unet", dataset=PARTIAL)))
     header = "| Dice (%) | Encoder, weights | BC† | FH | LA | LV | MD | OT† | TG | TN | mDice† |"
     assert header in render.markdown([table])
     assert "partial: BC, OT." in table.caption
@@ -187,6 +211,12 @@ def test_partial_tasks_are_marked_with_their_counts():
         "sources: BC 122 + 41, OT 31 + 10."
     )
     assert note in table.notes
+    labels = {"BC": 30, "OT": 7, "FH": 150}
+    entries = {task: replace(one.tasks[task], train_labelled=n) for task, n in labels.items()}
+    counted = filled(make_run(replace(one, tasks=entries)))
+    assert note.replace("41,", "41 (30 of 150 labelled),").replace(
+        "10.", "10 (7 of 150 labelled)."
+    ) in (counted.notes)
     lines = csv.DictReader(io.StringIO(render.comma_separated([table])))
     partial = {line["task"] for line in lines if "partial data" in line["note"]}
     assert partial == {"BC", "OT", "mean"}
@@ -198,7 +228,7 @@ def test_the_caption_says_how_the_runs_were_made():
     for words in (
         "profile paper, per-image Dice",
         "Seeds 0, 1, 2: means over seeds; sd: their sample standard deviation.",
-        "±: half the width of the 95% interval over test images, percentiles of 2000 Bayesian ",
+        "With a value the bounds of its 95% interval over test images: percentiles of 2000 ",
         "Wilcoxon signed-rank of the means of groups",
         "two-sided, Holm over methods.",
         "encoder weights imagenet; text encoder of methods with prompts bert.",
@@ -207,11 +237,20 @@ def test_the_caption_says_how_the_runs_were_made():
     ):
         assert words in FULL.caption
     mini = filled(make_run(make_record("unet", preset="mini", seed=7)))
-    assert "±" not in mini.caption
+    assert "interval" not in mini.caption
+    assert "Precision" not in mini.caption
     assert "Wilcoxon" not in mini.caption
     assert "Preset mini, not the paper's protocol: 64×64 px, 150 steps a task" in mini.caption
     assert "Seed 7. " in mini.caption
     assert "encoder weights packaged" in mini.caption
+
+
+def test_the_caption_says_what_was_kept_for_validation():
+    assert "kept aside" not in FULL.caption
+    record = make_record("unet")
+    record = replace(record, protocol={**record.protocol, "validation": 0.2})
+    said = "batch 16. 20% of the labelled groups kept aside to watch the training. Dice"
+    assert said in filled(make_run(record)).caption
 
 
 def test_other_encoders_and_weights_are_marked():
@@ -223,6 +262,21 @@ def test_other_encoders_and_weights_are_marked():
     assert scratch.setup(TABLES[3].rows[0]) == "own, none ‡"
     plain = filled(make_run(make_record("unet", encoder="")))
     assert plain.setup(TABLES[3].rows[0]) == "own, imagenet"
+
+
+def test_another_precision_is_stated_in_caption_row_and_csv():
+    runs = [
+        make_run(make_record(name, execution={"precision": precision, "graph": True}))
+        for name, precision in (("propl", "bf16"), ("unet", "fp32"))
+    ]
+    table = filled(*runs)
+    assert "Precision: bf16, fp32." in table.caption
+    assert table.setup(PROPL) == "resnet34, imagenet, bf16"
+    assert table.setup(UNET) == "resnet34, imagenet"
+    lines = csv.DictReader(io.StringIO(render.comma_separated([table])))
+    assert {line["precision"] for line in lines if line["method"] == "propl"} == {"bf16"}
+    assert "Precision: bf16." in filled(runs[0]).caption
+    assert "Precision" not in filled(runs[1]).caption
 
 
 def test_notes_count_what_the_numbers_hide():
@@ -281,7 +335,7 @@ def test_notes_tell_ranks_and_too_few_groups():
     assert ranks in table.notes
     cell = table.cells[METRICS[0]][PROPL]["BC"]
     assert cell.low is None
-    assert "± " not in render.markdown([table]).split("| ProPL |")[1].split("|")[2]
+    assert render.markdown([table]).count("| *95% interval* |  |  |  |") == 9  # that of the mean
 
 
 def test_hd95_is_headed_by_the_profiles_unit():
@@ -303,10 +357,10 @@ def test_latex_escapes_and_balances():
     ]
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(COLUMNS)}
     assert len(rows) == 3 * (1 + 21) + 2 * 21
-    with_widths = render.latex([FULL, ranked()])
-    assert with_widths.isascii()
-    width = half_width(UNET)
-    assert rf"\textbf{{70.00}}{{\tiny\(\pm\){width}}}" in with_widths
+    with_intervals = render.latex([FULL, ranked()])
+    assert with_intervals.isascii()
+    low, high = bounds(UNET)
+    assert rf"\textbf{{70.00}}\(\,_{{{low}}}^{{{high}}}\) &" in with_intervals
 
 
 @pytest.mark.slow
@@ -314,7 +368,8 @@ def test_latex_compiles(tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex")
     odd = filled(make_run(make_record("unet", preset="mini", encoder="a_b%{#}&\\~^$<>")))
-    (tmp_path / "tables.tex").write_text(render.latex([FULL, odd, ranked(), *EMPTY]))
+    every = filled(*(make_run(make_record(name), 0.7, 100.0, images=40) for name in METHODS))
+    (tmp_path / "tables.tex").write_text(render.latex([FULL, odd, ranked(), every, *EMPTY]))
     (tmp_path / "page.tex").write_text(
         r"\documentclass[twocolumn]{article}\usepackage[margin=0.75in]{geometry}"
         r"\usepackage{booktabs}\begin{document}\input{tables}\end{document}"

@@ -61,6 +61,19 @@ def test_the_text_returned_is_the_text_written(results, tmp_path, form):
     assert "\x1b" not in text
 
 
+def test_methods_without_a_run_have_no_row_in_the_terminal_alone(results):
+    for form in ("terminal", "md", "csv", "latex"):
+        short = report(results, [3], form, only_run=True)
+        whole = report(results, [3], form, only_run=False, write=True)
+        assert len(short) < len(whole)
+        assert report(results, [3], form) == (short if form == "terminal" else whole)
+        assert "82.16" in whole  # PSPNet in the paper
+        assert "82.16" not in short
+    before = (results / "tables" / "table3.md").read_text()
+    report(results, [3], only_run=True, write=True)
+    assert (results / "tables" / "table3.md").read_text() == before  # files have all
+
+
 def test_the_terminal_is_as_wide_as_it_says(results, monkeypatch):
     for columns in (80, 130):
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -97,7 +110,14 @@ def test_a_mixture_in_one_table_leaves_all_files_as_they_were(results):
 
 
 def test_no_runs_say_what_to_run(tmp_path):
-    with pytest.raises(TableError, match="usbench run --method propl --split 1_4"):
+    with pytest.raises(TableError, match="usbench run --method propl --split 1_4") as error:
+        report(tmp_path)
+    assert str(error.value).endswith("with --results")
+    save_run(tmp_path / "mini", make_record(), 0.5)
+    with pytest.raises(TableError, match=r"with --results \(.*mini holds some\)"):
+        report(tmp_path)
+    save_run(tmp_path / "other", make_record(), 0.5)
+    with pytest.raises(TableError, match=r"\(.*mini and .*other hold some\)"):
         report(tmp_path)
     save_run(tmp_path, make_record(split="full"))
     with pytest.raises(TableError, match="none of the 1 runs stands in Tables 1-6"):

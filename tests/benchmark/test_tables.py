@@ -121,7 +121,7 @@ def test_without_images_nothing_is_known_of_the_difference():
     block = cells(make_run(make_record(), 0.8), make_run(make_record("unet"), 0.7))[DICE]
     for row in (PROPL, UNET):
         cell = block[row]["BC"]
-        assert (cell.low, cell.half_width, cell.p_best, cell.rank) == (None, None, None, None)
+        assert (cell.low, cell.high, cell.p_best, cell.rank) == (None, None, None, None)
         assert not cell.best
         assert not cell.top_group
 
@@ -151,7 +151,6 @@ def test_intervals_are_in_the_metrics_unit_and_within_its_limits():
     for metric, mean in ((DICE, 80), (IOU, 70), (HD95, 5)):
         cell = line[metric]["BC"]
         assert cell.low < mean < cell.high
-        assert cell.half_width == pytest.approx((cell.high - cell.low) / 2)
         assert cell.high - cell.low < 0.03 * metric.scale
     perfect = cells(make_run(make_record(), 1.0, 0.0, images=40, spread=0.5))
     assert perfect[DICE][PROPL]["BC"].high == 100
@@ -247,6 +246,7 @@ ROW_MIXTURES = {
     "encoder": ({"encoder": "convnext_tiny"}, "'resnet34'", "'convnext_tiny'"),
     "weights": ({"weights": "none"}, "'imagenet'", "'none'"),
     "config.threshold": ({"config": {"threshold": 0.5}}, "None", "0.5"),
+    "precision": ({"execution": {"precision": "bf16"}}, "'fp32'", "'bf16'"),
 }
 
 
@@ -261,6 +261,14 @@ def test_a_table_refuses_a_mixture(name):
     assert "--results" in message
     # in another table it is no mixture
     TABLES[3].select([OTHER, make_record("unet", split="1_8", **changes)])
+
+
+def test_a_setting_younger_than_a_record_has_its_default():
+    older = {name: value for name, value in OTHER.protocol.items() if name != "view_share"}
+    both = [OTHER, make_record("unet", protocol=older)]
+    assert TABLES[3].select(both) == both
+    with pytest.raises(MixtureError, match=r"protocol\.view_share is 0\.5 in the first, 1\.0 in"):
+        TABLES[3].select([make_record(protocol={**older, "view_share": 0.5}), both[1]])
 
 
 @pytest.mark.parametrize("name", ROW_MIXTURES)
