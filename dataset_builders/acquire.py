@@ -5,7 +5,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from dataset_builders.schema import Files, Source, SourceError
@@ -41,7 +41,7 @@ class Finder:
         """
         files: dict[PurePosixPath, Path] = {}
         self.archives[source.name] = []
-        for place in self._places(source):
+        for place in _places(self.raw, source):
             for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
                 if path.is_dir() or path.name.startswith(("._", ".DS_Store")):
                     continue
@@ -62,20 +62,6 @@ class Finder:
                     files[PurePosixPath(path.relative_to(place).as_posix())] = path
         return files
 
-    def _places(self, source: Source) -> list[Path]:
-        """Folders and archives of `raw` that belong to the source; the name's case is free."""
-        if not self.raw.is_dir():
-            return []
-        folders = {source.name, *(folder.lower() for folder in source.card.folders)}
-        archives = {archive.lower() for archive in source.card.archives}
-        stems = {f"{source.name}{end}" for end in (".zip", ".tar", ".tar.gz", ".tgz", ".rar")}
-        return sorted(
-            path
-            for path in self.raw.iterdir()
-            if (path.is_dir() and path.name.lower() in folders)
-            or (path.is_file() and path.name.lower() in archives | stems)
-        )
-
     def _unpack_once(self, source: str, archive: Path) -> dict[PurePosixPath, Path]:
         self.archives[source].append(archive)
         if archive not in self._unpacked:
@@ -87,6 +73,31 @@ class Finder:
                 if path.is_file()
             }
         return self._unpacked[archive]
+
+
+def unclaimed(raw: Path, sources: Iterable[Source]) -> list[str]:
+    """Folders and archives in `raw` whose name is none that a source goes by."""
+    claimed = {path for source in sources for path in _places(raw, source)}
+    return sorted(
+        path.name
+        for path in (raw.iterdir() if raw.is_dir() else ())
+        if path not in claimed
+        and not path.name.startswith((".", "__MACOSX"))
+        and (path.is_dir() or ARCHIVE.search(path.name) or RAR.search(path.name))
+    )
+
+
+def _places(raw: Path, source: Source) -> list[Path]:
+    """Folders and archives of `raw` that belong to the source; the name's case is free."""
+    folders = {source.name, *(folder.lower() for folder in source.card.folders)}
+    archives = {archive.lower() for archive in source.card.archives}
+    stems = {f"{source.name}{end}" for end in (".zip", ".tar", ".tar.gz", ".tgz", ".rar")}
+    return sorted(
+        path
+        for path in (raw.iterdir() if raw.is_dir() else ())
+        if (path.is_dir() and path.name.lower() in folders)
+        or (path.is_file() and path.name.lower() in archives | stems)
+    )
 
 
 def unpack(source: str, archive: Path, into: Path) -> None:

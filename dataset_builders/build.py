@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dataset_builders.acquire import Finder
+from dataset_builders.acquire import Finder, unclaimed
 from dataset_builders.errors import UsageError
 from dataset_builders.images import encode_png, pixel_sha256
 from dataset_builders.manifest import MANIFEST, Row, describe, file_sha256, write_id_lists
@@ -136,6 +136,8 @@ def _how_to_get(raw: Path, lacking: Mapping[str, str]) -> str:
         f"      To get it, {SOURCES[name].card.access}"
         for name, problem in lacking.items()
     ]
+    if strange := unclaimed(raw, SOURCES.values()):
+        lines.append(f"  No source goes by the name {', '.join(strange)}: misspelt or misplaced?")
     return (
         f"{len(lacking)} of {len(SOURCES)} sources are missing or incomplete in {raw}:\n"
         + "\n".join(lines)

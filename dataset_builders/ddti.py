@@ -38,7 +38,8 @@ from typing import ClassVar
 from dataset_builders.ddti_xml import fill, outlines, read_case
 from dataset_builders.grouping import clusters, table
 from dataset_builders.images import decode, read_bytes
-from dataset_builders.pairs import matched, pair, read_pair
+from dataset_builders.names import matched
+from dataset_builders.pairs import pair, read_pair
 from dataset_builders.schema import Card, Files, Item, Listing, Sample, Source
 
 _PAIR = re.compile(r"(?:^|/)(1_or_data)/(image|mask)/([0-9]+)\.png$", re.IGNORECASE)

@@ -1,33 +1,13 @@
 """Sources that ship an image and its mask under one name, in two folders: find, pair, read."""
 
-import filecmp
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dataset_builders.images import decode, read_bytes
+from dataset_builders.names import matched
 from dataset_builders.schema import Files, Item, Sample, Source
 
 Pair = tuple[Path, Path]  # image, mask
-
-
-def matched(source: Source, files: Files, pattern: re.Pattern[str]) -> dict[tuple[str, ...], Path]:
-    """Files whose path `pattern` finds, by what its groups hold, in lower case.
-
-    Two copies of one file count as one: an archive that several sources share may lie beside
-    another copy of it.
-
-    Raises:
-        SourceError: two different files of one name.
-    """
-    found: dict[tuple[str, ...], PurePosixPath] = {}
-    for path in sorted(files):
-        if match := pattern.search(path.as_posix()):
-            first = found.setdefault(tuple(group.lower() for group in match.groups()), path)
-            if first != path and not filecmp.cmp(files[first], files[path], shallow=False):
-                raise source.error(
-                    f"'{first}' and '{path}'", "two different files of one name", "keep one copy"
-                )
-    return {key: files[path] for key, path in found.items()}
 
 
 def pair(

@@ -48,7 +48,7 @@ def write(
     seed: int = 0,
     sources: Iterable[str] | None = None,
     ddti_form: Literal["637", "original"] = "637",
-) -> None:
+) -> list[Path]:
     """Write synthetic sources into a folder of raw data, complete or not at all.
 
     Args:
@@ -58,6 +58,9 @@ def write(
         seed: another seed draws other patients.
         sources: names of `dataset_builders.sources`; all by default.
         ddti_form: the layout of DDTI.
+
+    Returns:
+        Folders and archives that were made in `raw`.
 
     Raises:
         ValueError: an unknown source or form, or numbers out of range.
@@ -81,9 +84,9 @@ def write(
         for path in made:
             if (raw / path.name).exists():
                 raise FileExistsError(f"{raw / path.name} exists; choose another folder")
-        for path in made:
-            path.rename(raw / path.name)
+        placed = [path.rename(raw / path.name) for path in made]
     (raw / NOTICE).write_text("Drawn by dataset_builders.phantom: no image here is of a patient.\n")
+    return placed
 
 
 def _pack(scratch: Path) -> None:
@@ -110,9 +113,11 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", help="all by default")
     options = parser.parse_args()
     try:
-        write(**vars(options))
+        made = write(**vars(options))
     except (ValueError, FileExistsError) as error:
         parser.error(str(error))
+    print(f"{options.raw}: synthetic {', '.join(path.name for path in made)}")
+    print(f"next: usbench build-data --raw {options.raw} --allow-missing")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from dataset_builders import acquire
-from dataset_builders.acquire import Finder, unpack
+from dataset_builders.acquire import Finder, unclaimed, unpack
 from dataset_builders.schema import SourceError
 from dataset_builders.sources import SOURCES
 
@@ -126,3 +126,13 @@ def test_a_rar_is_answered_with_how_to_unpack_it(tmp_path):
     (tmp_path / "tn3k/test-mask.rar").write_bytes(b"Rar!")
     with pytest.raises(SourceError, match=r"unar test-mask\.rar"):
         Finder(tmp_path, tmp_path / "scratch").find(SOURCES["tn3k"])
+
+
+def test_folders_and_archives_of_no_source_are_named(tmp_path):
+    for folder in ("busi", "BUS_Dataset_B", "Thyroid Dataset", "camsu", ".cache", "__MACOSX"):
+        (tmp_path / folder).mkdir()
+    for file in ("hc18.zip", "OTU_2d.zip", "OTU-2D.ZIP", "more.7z", "notes.txt", "mmotu.csv"):
+        (tmp_path / file).touch()
+    assert unclaimed(tmp_path, SOURCES.values()) == ["OTU-2D.ZIP", "camsu", "more.7z"]
+    assert "busi" in unclaimed(tmp_path, [SOURCES["hc18"]])
+    assert unclaimed(tmp_path / "nowhere", SOURCES.values()) == []

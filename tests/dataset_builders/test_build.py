@@ -109,6 +109,12 @@ def test_twice_the_same_bytes(built, raw, tmp_path):
     assert files_of(tmp_path / "again") == files_of(built[0])
 
 
+def test_a_misspelt_folder_is_named_beside_what_is_missing(tmp_path):
+    (tmp_path / "raw" / "camsu").mkdir(parents=True)
+    with pytest.raises(BuildError, match="No source goes by the name camsu: misspelt or misplaced"):
+        build(tmp_path / "raw", tmp_path / "data")
+
+
 def test_a_missing_source_stops_the_build_and_says_how_to_get_it(raw, tmp_path):
     few = tmp_path / "raw"
     shutil.copytree(raw / "hc18", few / "hc18")

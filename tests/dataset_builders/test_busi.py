@@ -122,7 +122,7 @@ def test_every_encoding_of_a_mask_gives_the_same(tmp_path):
         ({"benign (2).png": GREY}, "'benign (2).png': its '_mask.png' is missing"),
         ({"benign (2)_mask.png": MASK}, "'benign (2)_mask.png': its '.png' is missing"),
         ({"benign (2).png": GREY, "benign (2)_mask_1.png": MASK}, "its '_mask.png' is missing"),
-        ({"copy/benign (1).png": MASK}, "a second copy of 'benign (1).png'; keep one"),
+        ({"copy/benign (1).png": MASK}, "two different files of one name; keep one"),
     ],
 )
 def test_incomplete_pairs_are_refused(tmp_path, contents, words):

@@ -223,7 +223,7 @@ def test_nothing_recognised_states_the_layout(tmp_path):
 def test_two_files_of_one_name(tmp_path):
     write_still(tmp_path)
     write_still(tmp_path, suffix=".nii")
-    with pytest.raises(SourceError, match=r"second copy.*keep one"):
+    with pytest.raises(SourceError, match=r"two different files of one name; keep one"):
         CAMUS().index(files_of(tmp_path))
 
 

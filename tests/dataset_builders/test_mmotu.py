@@ -154,7 +154,7 @@ def test_binary_mask_of_zero_and_one_comes_first(tmp_path):
     [
         ({"images/7.JPG": IMAGE}, "'7.JPG': no mask '7.PNG' in annotations/; get it again"),
         ({"annotations/7_binary.PNG": COLOURED}, "'7_binary.PNG': its '.JPG' is missing"),
-        ({"more/images/598.JPG": COLOURED}, "a second copy of '598.JPG'; keep one"),
+        ({"more/images/598.JPG": COLOURED}, "two different files of one name; keep one"),
     ],
 )
 def test_incomplete_pairs_are_refused(tmp_path, contents, words):

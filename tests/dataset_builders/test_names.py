@@ -60,5 +60,5 @@ def test_equal_copies_count_once_and_different_ones_are_refused(tmp_path):
     assert found == gather(UDIAT(), dict(reversed(files.items())), PATTERN, ("", "_m"), "'a1.png'")
 
     (tmp_path / "old/a1.png").write_bytes(b"two")
-    with pytest.raises(SourceError, match=r"'old/a1.png': differs from .* 'a1.png'; keep one"):
+    with pytest.raises(SourceError, match=r"'a1.png' and 'old/a1.png': two different .*; keep one"):
         gather(UDIAT(), files, PATTERN, ("", "_m"), "'a1.png'")

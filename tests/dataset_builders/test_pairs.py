@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_builders.pairs import matched, pair
+from dataset_builders.names import matched
+from dataset_builders.pairs import pair
 from dataset_builders.schema import SourceError
 from dataset_builders.tn3k import TN3K
 

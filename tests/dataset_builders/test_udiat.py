@@ -58,7 +58,7 @@ def test_grey_file_is_kept_and_colour_becomes_luma(tmp_path):
     [
         ({"original/000002.png": IMAGE}, "'000002.png': its 'GT' is missing"),
         ({"GT/000002.png": MASK}, "'000002.png': its 'original' is missing"),
-        ({"again/GT/000001.png": IMAGE}, "a second copy of '000001.png'; keep one"),
+        ({"again/GT/000001.png": IMAGE}, "two different files of one name; keep one"),
     ],
 )
 def test_incomplete_pairs_are_refused(tmp_path, contents, words):
