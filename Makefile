@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check slow bench-build bench-metrics clean
+.PHONY: install demo test check slow clean \
+	bench bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan
 
 install: .venv/installed
 
@@ -39,6 +40,21 @@ bench-build: install  ## build time against merely decoding the same files
 
 bench-metrics: install  ## metrics against MONAI and MedPy, same masks, same run
 	$(BIN)/python -m benchmark.bench.metrics
+
+bench-views: install  ## views against albumentations, same images, same run
+	$(BIN)/python -m benchmark.bench.views
+
+bench-evaluate: install  ## evaluation against a loop image by image
+	$(BIN)/python -m benchmark.bench.evaluate
+
+bench-propl: install  ## ProPL's step against the released arithmetic
+	$(BIN)/python -m propl.bench --batch 8
+	$(BIN)/python -m propl.bench --preset mini --steps 10
+
+bench-scan: install  ## the selective scan against loops
+	$(BIN)/python -m baselines.networks.scan.bench
+
+bench: bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan  ## all of them
 
 clean:
 	rm -rf .venv demo build *.egg-info

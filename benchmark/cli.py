@@ -7,9 +7,12 @@ without torch.
 import typer
 
 from benchmark.commands.audit import audit
+from benchmark.commands.bench import bench
 from benchmark.commands.build_data import build_data
 from benchmark.commands.compare import compare
+from benchmark.commands.export import export
 from benchmark.commands.list_ import list_
+from benchmark.commands.predict import predict
 from benchmark.commands.report import report
 from benchmark.commands.run import run
 
@@ -27,6 +30,9 @@ app.command("report")(report)
 app.command("compare")(compare)
 app.command("audit")(audit)
 app.command("list")(list_)
+app.command("bench")(bench)
+app.command("predict")(predict)
+app.add_typer(export, name="export")
 
 
 def main() -> None:

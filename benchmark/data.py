@@ -173,14 +173,15 @@ class Batches:
             step: a number, or () int64 on the device: a recorded graph reads it there.
         """
         images, size = self.images, self.images.pixels.shape[-1]
+        keys = step_keys(images.keys.index_select(0, torch.cat((x, u))), self.seed, step)
         return Batch(
             img_x=images.pixels.index_select(0, x),
             mask_x=unpack_masks(images.masks.index_select(0, x), size),
             task_x=images.tasks.index_select(0, x),
-            key_x=step_keys(images.keys.index_select(0, x), self.seed, step),
+            key_x=keys[: len(x)],
             img_u=images.pixels.index_select(0, u),
             task_u=images.tasks.index_select(0, u),
-            key_u=step_keys(images.keys.index_select(0, u), self.seed, step),
+            key_u=keys[len(x) :],
         )
 
     def at(self, step: int) -> Batch:

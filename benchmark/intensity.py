@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark import views_cpu
-from benchmark.jit import COMPILED
 from benchmark.keys import between, uniforms
 from benchmark.views_cpu import RADIUS
 
@@ -112,7 +111,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
     taps = taps / (2 * taps.sum(1, keepdim=True) - 1)  # the middle, 1, counts once
     taps = taps.repeat_interleave(images.shape[1], dim=0)
     planes = images.flatten(0, 1)  # (B * C, H, W)
-    if COMPILED and images.dtype == torch.float32 and images.device.type == "cpu":
+    if views_cpu.can_do(images, torch.float32):
         blurred: Tensor = views_cpu.blur_planes(planes, taps)
     else:
         blurred = _convolve(planes, taps.to(images.dtype))

@@ -1,9 +1,9 @@
-"""The costly parts of a view on a processor, an affine map and a blur, as loops by numba.
+"""The costly parts of a view on a processor, as loops by numba: affine map, blur, normalisation.
 
-torch's own operations go over memory once for every term; these go over it once, a row at a time.
-Values are those of the tensor operations in `benchmark.warp` and `benchmark.intensity` to 1e-5, and
-nothing is reassociated, so they are the same on every processor. Each is an operator of torch's:
-what traces a program (`torch.compile`, fake tensors) passes it by.
+torch's own operations go over the whole batch once for every term; these go over an image while it
+is in the cache. Values are those of the tensor operations, in `benchmark.warp`, `intensity` and
+`augment`, to 1e-5, and nothing is reassociated, so they are the same on every processor. Each is an
+operator of torch's: what traces a program (`torch.compile`, fake tensors) passes it by.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.jit import jit
+from benchmark.jit import COMPILED, jit
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -23,6 +23,12 @@ RADIUS = 6  # px that a blur reaches; a constant, so that its loops are unrolled
 BYTE, ONE_BYTE, TWO_BYTES, THREE_BYTES = (np.uint32(n) for n in (255, 8, 16, 24))
 EDGE = np.int32(2)  # px of black around an image
 HALF, ONE, LEVEL = np.float32(0.5), np.float32(1), np.float32(1 / 255)
+
+
+def can_do(images: Tensor, dtype: torch.dtype) -> bool:
+    """Whether these loops may stand for tensor operations; they give no gradient."""
+    here = COMPILED and images.device.type == "cpu" and images.dtype == dtype
+    return here and not images.requires_grad and not torch.compiler.is_exporting()
 
 
 @jit
@@ -185,6 +191,29 @@ def _blur(planes: Floats, taps: Floats, blurred: Floats) -> None:
             _blur_columns(rows, taps[n], blurred[n])
 
 
+@jit
+def _normalise(planes: Floats, least: np.float32, normalised: Floats) -> None:
+    """Planes (N, H, W) less their mean, over their deviation or `least`."""
+    count, height, width = planes.shape
+    sums = np.empty(width, np.float32)  # a column each: as many additions at a time
+    for n in range(count):
+        plane = planes[n]
+        sums[:] = 0
+        for y in range(height):
+            for x in range(width):
+                sums[x] += plane[y, x]
+        mean = np.float32(sums.sum() / plane.size)
+        sums[:] = 0
+        for y in range(height):
+            for x in range(width):
+                centred = plane[y, x] - mean
+                sums[x] += centred * centred
+        scale = ONE / max(np.float32(np.sqrt(sums.sum() / plane.size)), least)
+        for y in range(height):
+            for x in range(width):
+                normalised[n, y, x] = (plane[y, x] - mean) * scale
+
+
 def _empty(like: Tensor) -> Tensor:
     return like.new_empty(like.shape, dtype=torch.float32)
 
@@ -211,11 +240,20 @@ def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
     return blurred
 
 
+@torch.library.custom_op("usbench::normalise_planes", mutates_args=(), device_types="cpu")
+def normalise_planes(planes: Tensor, least: float) -> Tensor:
+    """`benchmark.augment.normalise` of planes (N, H, W) float32; `least` is the least deviation."""
+    normalised = _empty(planes)
+    _normalise(planes.contiguous().numpy(), np.float32(least), normalised.numpy())
+    return normalised
+
+
 @warp.register_fake
 def _warp_shapes(images: Tensor, masks: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
     return _empty(images), _empty(masks)
 
 
 @blur_planes.register_fake
-def _blur_shapes(planes: Tensor, _: Tensor) -> Tensor:
+@normalise_planes.register_fake
+def _plane_shapes(planes: Tensor, _: Tensor | float) -> Tensor:
     return _empty(planes)

@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark import views_cpu
-from benchmark.jit import COMPILED
 
 
 def as_unit(images: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def warp(images: Tensor, masks: Tensor | None, matrices: Tensor) -> tuple[Tensor
     """
     if masks is None:
         masks = images.new_empty((0, 1, *images.shape[2:]))
-    if COMPILED and images.dtype == torch.uint8 and images.device.type == "cpu":
+    if views_cpu.can_do(images, torch.uint8):
         warped: tuple[Tensor, Tensor] = views_cpu.warp(images, masks, matrices)
         return warped
     images = as_unit(images)

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +28,7 @@ COMMANDS = [
 SHORT = {
     "build-data": "--allow-missing",
     "run": "--preset smoke --set size=32 --set steps=1 --set batch=4 --set text=random",
+    "bench": "--preset smoke --set size=32 --set batch=4 --steps 1",
 }
 
 
@@ -49,6 +52,8 @@ def test_the_printed_commands_work_in_their_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     phantom.write(tmp_path / "raw", images=24, size=64)
     shutil.copytree(ROOT / "results/paper", tmp_path / "results/paper")
+    (tmp_path / "scans").mkdir()
+    cv2.imwrite("scans/one.png", np.tile(np.arange(80, dtype=np.uint8), (60, 1)))
     for command in COMMANDS:
         if not command.startswith("usbench "):
             continue
@@ -57,6 +62,8 @@ def test_the_printed_commands_work_in_their_order(tmp_path, monkeypatch):
         done = CliRunner().invoke(app, [*words, *added])
         assert done.exit_code == 0, f"{command}: {done.output}"
     assert (tmp_path / "results/tables/table3.md").is_file()
+    assert cv2.imread("masks/one_mask.png", cv2.IMREAD_UNCHANGED).shape == (60, 80)
+    assert (tmp_path / "unet.onnx").is_file()
 
 
 def test_every_file_of_the_tree_exists_and_every_module_is_in_it():
