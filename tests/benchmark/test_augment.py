@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmark import views_cpu
 from benchmark.augment import normalise, strong, weak
 from benchmark.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 from benchmark.data import Batches, Resident
@@ -180,7 +181,9 @@ def test_a_second_strong_view_is_another():
     assert not torch.equal(strong(images, keys(8)), second)
 
 
-def test_normalised_images_have_zero_mean_and_unit_deviation():
+@pytest.mark.parametrize("loops", [True, False])
+def test_normalised_images_have_zero_mean_and_unit_deviation(loops, monkeypatch):
+    monkeypatch.setattr(views_cpu, "COMPILED", loops)
     images = torch.rand(3, 1, 16, 16) * 0.3 + 0.2
     images[2] = 0.5  # constant
     out = normalise(images)
@@ -190,8 +193,10 @@ def test_normalised_images_have_zero_mean_and_unit_deviation():
     assert out[2].abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_normalised_images_are_those_of_float64(channels):
+def test_normalised_images_are_those_of_float64(channels, loops, monkeypatch):
+    monkeypatch.setattr(views_cpu, "COMPILED", loops)
     images = stored(4, channels, 64) // 8 + 128  # little contrast
     exact = images.double()
     expected = (exact - exact.mean((2, 3), keepdim=True)) / exact.std(
@@ -200,6 +205,21 @@ def test_normalised_images_are_those_of_float64(channels):
     out = normalise(images)
     torch.testing.assert_close(out, expected.expand(-1, 3, -1, -1).float(), atol=1e-5, rtol=0)
     assert torch.equal(normalise(images / 255), out)
+
+
+def test_an_image_that_learns_gets_its_gradient():
+    images = torch.rand(2, 1, 16, 16, requires_grad=True)
+    (normalise(images) ** 3).sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+def test_an_exported_model_holds_tensor_operations_only():
+    class Network(torch.nn.Module):
+        def forward(self, images):
+            return normalise(images)
+
+    program = torch.export.export(Network(), (torch.rand(2, 1, 16, 16),))
+    assert "usbench" not in program.graph_module.code
 
 
 class WaitError(AssertionError):

@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_nothing_behind(key, home, monkeypatch):
     assert not list(files(home))
 
 
-def test_writers_and_readers_do_not_disturb_each_other(key):
+def test_writers_and_readers_do_not_disturb_each_other(key, home):
     def one(turn: int) -> None:
         if turn % 2:
             write(key, *drawn())
@@ -158,3 +158,4 @@ def test_writers_and_readers_do_not_disturb_each_other(key):
         list(pool.map(one, range(60)))
     assert read(key) is not None
     assert len(list(files(key.root))) == 1
+    assert not list(files(home))  # no write failed
