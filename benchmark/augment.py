@@ -42,10 +42,8 @@ def weak(
     """
     turn, size, moved, mirrored = uniforms(keys, 4)
     limit = math.radians(protocol.rotation)
-    angle, scale = (
-        between(turn, -limit, limit),
-        between(size, protocol.scale_low, protocol.scale_high),
-    )
+    angle = between(turn, -limit, limit)
+    scale = between(size, protocol.scale_low, protocol.scale_high)
     as_it_is = moved >= protocol.view_share
     angle, scale = torch.where(as_it_is, 0.0, angle), torch.where(as_it_is, 1.0, scale)
     # the matrix maps output to input, so enlarging by `scale` divides by it

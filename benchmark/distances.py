@@ -9,17 +9,12 @@ is outside, so foreground on the border is surface. MedPy and MONAI mean the sam
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-try:
-    import numba
-except ImportError:
-    numba = None
+from benchmark.jit import COMPILED, jit
 
 # One row per pair. Counts: true positives, false positives, false negatives, surface pixels of
 # the prediction and of the mask. Distances, in px: quantiles and average from the prediction's
@@ -37,18 +32,6 @@ Points = npt.NDArray[np.int32]  # (2, P), y then x, in raster order
 Squared = npt.NDArray[np.int32]  # squared distances
 Words = npt.NDArray[np.uint64]  # (H, ...) a row's pixels, lowest bit leftmost
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _jit(function: F) -> F:
-    """The function in machine code that lets other threads run; as it is without numba."""
-    if numba is None:
-        return function
-    try:
-        return cast(F, numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # numba found no folder it may write to: compile in each process
-        return cast(F, numba.njit(nogil=True)(function))
-
 
 # ---- numba: 64 pixels to a word for the surface, then all pairs of surface pixels -------------
 
@@ -64,7 +47,7 @@ TWO, FOUR = np.uint64(2), np.uint64(4)
 FARTHEST = np.int32(2**31 - 1)
 
 
-@_jit
+@jit
 def _count_bits(word: np.uint64) -> np.int64:
     """Bits set in a word: the textbook form, which LLVM knows and makes one instruction."""
     word = word - ((word >> ONE) & PAIRS)
@@ -73,7 +56,7 @@ def _count_bits(word: np.uint64) -> np.int64:
     return np.int64((word * SUM) >> TOP_BYTE)
 
 
-@_jit
+@jit
 def _pack(octets: Words) -> Words:
     """Eight 0/1 pixels a word, (H, G), to 64 pixels a word inside a frame of background words."""
     height, groups = octets.shape
@@ -84,7 +67,7 @@ def _pack(octets: Words) -> Words:
     return packed.view(np.uint64)
 
 
-@_jit
+@jit
 def _count(words: Words) -> np.int64:
     """Pixels that are set."""
     total = np.int64(0)
@@ -94,7 +77,7 @@ def _count(words: Words) -> np.int64:
     return total
 
 
-@_jit
+@jit
 def _surface(words: Words) -> Words:
     """Foreground less its 4-connected erosion, in the same frame."""
     surface = np.zeros_like(words)
@@ -107,7 +90,7 @@ def _surface(words: Words) -> Words:
     return surface
 
 
-@_jit
+@jit
 def _points(surface: Words) -> Points:
     """Where the pixels lie that are set, from the frame's corner."""
     points = np.empty((2, _count(surface)), np.int32)
@@ -124,7 +107,7 @@ def _points(surface: Words) -> Points:
     return points
 
 
-@_jit
+@jit
 def _nearest(pred: Points, mask: Points) -> Squared:
     """Squared distances of P + M surface points to the nearest of the other mask, P first.
 
@@ -148,7 +131,7 @@ def _nearest(pred: Points, mask: Points) -> Squared:
     return nearest
 
 
-@_jit
+@jit
 def _order_statistic(values: Squared, rank: int) -> np.int32:
     """The value at `rank` (from 0) of the sorted values, without sorting.
 
@@ -168,7 +151,7 @@ def _order_statistic(values: Squared, rank: int) -> np.int32:
     return low
 
 
-@_jit
+@jit
 def _quantile(squared: Squared, q: float) -> float:
     """Quantile of the distances as `numpy.quantile` takes it, down to its rounding."""
     position = (squared.size - 1) * q
@@ -183,7 +166,7 @@ def _quantile(squared: Squared, q: float) -> float:
     return above - (above - below) * (1 - t)
 
 
-@_jit
+@jit
 def _mean(squared: Squared) -> float:
     total = 0.0
     for value in squared:
@@ -191,7 +174,7 @@ def _mean(squared: Squared) -> float:
     return total / squared.size
 
 
-@_jit
+@jit
 def _measure_all(pred: Words, mask: Words, counts: Counts, distances: Distances) -> None:
     """Fill a row of `counts` and `distances` for each pair; masks (N, H, G), 8 pixels a word."""
     for i in range(len(pred)):
@@ -268,4 +251,4 @@ def plain(pred: Masks, mask: Masks) -> tuple[Counts, Distances]:
     return counts, distances
 
 
-measure_pairs = plain if numba is None else compiled
+measure_pairs = compiled if COMPILED else plain

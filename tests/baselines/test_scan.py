@@ -11,8 +11,9 @@ from torch import Tensor
 
 from baselines.networks import scan
 from baselines.networks.scan import selective_scan, visits
-from baselines.networks.scan.compiled import AVAILABLE, decay
+from baselines.networks.scan.compiled import decay
 from baselines.networks.scan.plain import plain_scan
+from benchmark.jit import COMPILED
 
 HEIGHT, WIDTH, CHANNELS, STATES = 9, 15, 6, 16  # 135 steps: no multiple of a stretch
 
@@ -70,7 +71,7 @@ def test_plain_pytorch_equals_the_loop(largest_step):
     assert_equals_the_loop(lambda *x: plain_scan(*x, visits(HEIGHT, WIDTH)), largest_step)
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="numba cannot be imported")
+@pytest.mark.skipif(not COMPILED, reason="numba cannot be imported")
 @pytest.mark.parametrize("largest_step", [0.1, 1.0, 10.0])
 def test_the_compiled_form_equals_the_loop(largest_step):
     assert_equals_the_loop(lambda *x: selective_scan(*x, HEIGHT, WIDTH), largest_step)
@@ -79,7 +80,7 @@ def test_the_compiled_form_equals_the_loop(largest_step):
 def test_without_numba_the_plain_form_serves(monkeypatch):
     values = [value.detach().float() for value in inputs(0.1)]
     expected = selective_scan(*values, HEIGHT, WIDTH)
-    monkeypatch.setattr(scan.compiled, "AVAILABLE", False)
+    monkeypatch.setattr(scan, "COMPILED", False)
     monkeypatch.setattr(scan.compiled, "CompiledScan", None)
     torch.testing.assert_close(selective_scan(*values, HEIGHT, WIDTH), expected)
 
@@ -99,7 +100,7 @@ def test_more_threads_give_the_same_bits():
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="numba cannot be imported")
+@pytest.mark.skipif(not COMPILED, reason="numba cannot be imported")
 def test_the_exponential_is_exact_to_rounding():
     import numpy as np
 
@@ -135,6 +136,7 @@ INTERPRETED = """
 import torch
 from baselines.networks.scan import fused, visits
 from baselines.networks.scan.plain import plain_scan
+from benchmark.jit import COMPILED
 
 fused.STRETCH, fused.BLOCK = 4, 2
 for top in (0.1, 10.0):

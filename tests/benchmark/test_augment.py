@@ -222,6 +222,20 @@ def test_an_exported_model_holds_tensor_operations_only():
     assert "usbench" not in program.graph_module.code
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_are_compiled_as_one_graph(channels):
+    def views(images, samples, step):
+        own = step_keys(samples, 0, step)
+        image, masks = weak(images, images[:, :1] // 128, own, PROTOCOL)
+        mixed = paste(strong(image, own), image, boxes(own, 16))
+        return normalise(mixed), masks
+
+    given = stored(2, channels), torch.arange(2), torch.tensor(3)
+    compiled = torch.compile(views, fullgraph=True, backend="aot_eager")(*given)
+    for one, other in zip(compiled, views(*given), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 class WaitError(AssertionError):
     """Something went from the device to the processor or back."""
 
@@ -287,12 +301,13 @@ def test_no_step_waits_for_the_device(channels):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU")
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_gpu_makes_the_same_view(view, channels):
-    images = F.avg_pool2d(stored(5, channels, 130).float(), 3, stride=2, padding=1)
+def test_a_gpu_makes_the_same_view(view, count, channels):
+    images = F.avg_pool2d(stored(count, channels, 130).float(), 3, stride=2, padding=1)
     images = images.to(torch.uint8)
-    here = VIEWS[view](images, keys(5))
-    there = VIEWS[view](images.cuda(), keys(5).cuda())
+    here = VIEWS[view](images, keys(count))
+    there = VIEWS[view](images.cuda(), keys(count).cuda())
     for one, other in zip(here, there, strict=True):
         differ = (one.float() - other.cpu().float()).abs() > 1e-5
         # masks and boxes have edges, and places on them that are rounded to either side

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from medpy.metric import binary as medpy
 from scipy.ndimage import binary_erosion, gaussian_filter
 from special_cases import CASES
 
-from benchmark import distances
 from benchmark.distances import QUANTILES, _quantile, compiled, measure_pairs, plain
 from benchmark.metrics import COLUMNS, IMAGES_A_TURN, MAX_SIDE, measure
 
@@ -249,16 +247,6 @@ def test_reports_load_neither_torch_nor_numba():
     assert run_python(f"import sys, benchmark.metrics, benchmark.profiles; print({loaded})") == (
         "set()"
     )
-
-
-def test_compiles_anew_where_no_cache_can_be_written(monkeypatch):
-    def njit(nogil: bool, cache: bool = False):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available for file")
-        return lambda function: (function, nogil)
-
-    monkeypatch.setattr(distances, "numba", SimpleNamespace(njit=njit))
-    assert distances._jit(row) == (row, True)
 
 
 def test_works_without_numba():

@@ -57,7 +57,8 @@ def test_choose_takes_known_names_only():
     "wrong",
     [
         {"size": 100}, {"batch": 5}, {"batch": 0}, {"epochs": 0}, {"steps": -1}, {"rate": 0},
-        {"momentum": 1}, {"decay": -1}, {"rotation": 181}, {"scale_low": 2}, {"view_share": 1.1}, {"flip": -0.1},
+        {"momentum": 1}, {"decay": -1}, {"rotation": 181}, {"scale_low": 2}, {"view_share": 1.1},
+        {"flip": -0.1},
         {"optimizer": "adam"}, {"weights": "mine"}, {"text": "gpt"}, {"power": -1},
     ],
     ids=str,

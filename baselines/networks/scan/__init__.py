@@ -16,6 +16,7 @@ from torch import Tensor
 
 from baselines.networks.scan import compiled
 from baselines.networks.scan.plain import plain_scan
+from benchmark.jit import COMPILED
 
 DIRECTIONS = 4  # rows, columns, and both from the end
 
@@ -46,7 +47,7 @@ def selective_scan(
         y: Tensor = FusedScan.apply(u, dt, a, b, c, height, width)
         return y
     order = visits(height, width)
-    if not compiled.AVAILABLE or u.device.type != "cpu":
+    if not COMPILED or u.device.type != "cpu":
         return plain_scan(u, dt, a, b, c, order.to(u.device))
     compiled_y: Tensor = compiled.CompiledScan.apply(u, dt, a, b, c, order)
     return compiled_y

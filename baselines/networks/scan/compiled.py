@@ -7,22 +7,18 @@ in registers; the backward pass makes them again, from the state at every 56th s
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-try:
-    import numba
-except ImportError:
-    numba = None
+from benchmark.jit import jit
 
+F = TypeVar("F", bound=Callable[..., Any])
 Array = npt.NDArray[np.float32]
 Order = npt.NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., Any])
-AVAILABLE = numba is not None
 EVERY = 56  # steps between marks: the root of 3,136, so that marks and one stretch take the same
 
 LOG2_E = np.float32(1.4426950408889634)
@@ -35,19 +31,12 @@ LOWEST = np.float32(-126)  # a power of two below it is no normal number
 BIAS, SHIFT = np.int32(127), np.int32(23)
 
 
-def _jit(function: F) -> F:
-    """Machine code that lets other threads run; sums may be reordered, so that they vectorise."""
-    if numba is None:
-        return function
-    settings = {"nogil": True, "fastmath": {"contract", "nsz", "reassoc", "arcp"}}
-    settings["error_model"] = "numpy"
-    try:
-        return cast(F, numba.njit(cache=True, **settings)(function))
-    except RuntimeError:  # numba found no folder it may write to: compile in each process
-        return cast(F, numba.njit(**settings)(function))
+def _fast(function: F) -> F:
+    """Machine code in which sums may be reordered, so that they vectorise."""
+    return jit(function, fastmath={"contract", "nsz", "reassoc", "arcp"}, error_model="numpy")
 
 
-@_jit
+@_fast
 def decay(x: np.float32) -> np.float32:
     """exp(x) for x <= 0, within 3e-7 of its size: the library's does not vectorise."""
     z = max(x * LOG2_E, LOWEST)
@@ -59,7 +48,7 @@ def decay(x: np.float32) -> np.float32:
     return np.float32(series * power)
 
 
-@_jit
+@_fast
 def forward(
     u: Array, dt: Array, a: Array, b: Array, c: Array, order: Order, y: Array, marks: Array
 ) -> None:
@@ -80,7 +69,7 @@ def forward(
             y[p, i] = total
 
 
-@_jit
+@_fast
 def backward(
     u: Array,
     dt: Array,
