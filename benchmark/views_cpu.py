@@ -2,7 +2,7 @@
 
 torch's own operations go over the whole batch once for every term; these go over an image while it
 is in the cache. Values are those of the tensor operations, in `benchmark.warp`, `intensity` and
-`augment`, to 1e-5, and nothing is reassociated, so they are the same on every processor. What traces
+`augment`, to 1e-5, and nothing is reassociated: they are the same on every processor. What traces
 a program (`torch.compile`, fake tensors) sees an operator, not its loops.
 """
 

@@ -17,8 +17,9 @@ from dataset_builders.tasks import TASKS
 
 @pytest.fixture
 def dataset(small_data, tmp_path):
-    """A copy, so that a test may change it."""
-    return open_dataset(shutil.copytree(small_data, tmp_path / "data"))
+    """A copy, so that a test may change it; without what other tests had resized."""
+    without = shutil.ignore_patterns("cache")
+    return open_dataset(shutil.copytree(small_data, tmp_path / "data", ignore=without))
 
 
 def rewrite(dataset, task: str, **changes) -> None:

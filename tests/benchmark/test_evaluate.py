@@ -17,6 +17,7 @@ from benchmark import evaluate as module
 from benchmark.background import Background
 from benchmark.dataset import Images, Native
 from benchmark.evaluate import evaluate
+from benchmark.jit import COMPILED
 from benchmark.masks import pack, unpack
 from benchmark.metrics import COLUMNS, NATIVE_COLUMNS, measure
 from dataset_builders.errors import UsageError
@@ -174,7 +175,7 @@ def test_an_error_of_the_caller_leaves_no_work_behind():
     assert len(done) < 200
 
 
-@pytest.mark.skipif(distances.numba is None, reason="without numba there is nothing compiled")
+@pytest.mark.skipif(not COMPILED, reason="without numba there is nothing compiled")
 def test_compiled_loops_let_other_threads_run():
     assert distances._measure_all.targetoptions["nogil"]
 
