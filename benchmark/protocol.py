@@ -84,7 +84,7 @@ PRESETS = {
     # same images and size; a day of one GPU for all methods
     "fast": Protocol(steps=500, optimizer="adamw", rate=2e-4),
     # all 21 methods on one partition in about 90 minutes of two CPU cores
-    "mini": Protocol(size=64, steps=150, optimizer="adamw", rate=1e-3, **_OFFLINE),  # type: ignore[arg-type]
+    "mini": Protocol(size=64, steps=60, optimizer="adamw", rate=1e-3, **_OFFLINE),  # type: ignore[arg-type]
     # seconds; shows that everything runs, not what a method can do
     "smoke": Protocol(size=64, steps=10, optimizer="adamw", rate=1e-3, **_OFFLINE),  # type: ignore[arg-type]
 }
