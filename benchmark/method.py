@@ -118,7 +118,10 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        """Named scalar terms, already weighted; their sum is minimised and each is logged."""
+        """Named scalar terms, already weighted; their sum is minimised and each is logged.
+
+        A term without gradient is logged only: such as the share of pixels that a method trusts.
+        """
 
     @abstractmethod
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ METHODS = {
     "mamba_unet": Entry(
         "Mamba-UNet", SINGLE_SUPERVISED, "arXiv:2402.05079", "baselines.mamba_unet:MambaUNet"
     ),
-    "fixmatch": Entry("FixMatch", SINGLE_SEMI, "arXiv:2001.07685"),
+    "fixmatch": Entry("FixMatch", SINGLE_SEMI, "arXiv:2001.07685", "baselines.fixmatch:FixMatch"),
     "u2pl": Entry("U2PL", SINGLE_SEMI, "arXiv:2203.03884"),
     "stpp": Entry("ST++", SINGLE_SEMI, "arXiv:2106.05095"),
     "unimatch": Entry("UniMatch", SINGLE_SEMI, "arXiv:2208.09910"),

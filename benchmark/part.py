@@ -113,7 +113,7 @@ class _Training:
     ) -> None:
         self.plan, self.part, self.saved, self.progress = plan, part, saved, progress
         request, protocol, device = plan.request, plan.protocol, plan.device
-        # without the method's name: all begin with equal weights where their networks are alike, and
+        # without the method's name: where networks are alike, methods begin with equal weights and
         # see the same batches and views, so that a difference between two is not one of their draws
         seed = stable_key(f"{request.seed}/{request.split}/{part}")
         torch.manual_seed(seed)
