@@ -34,6 +34,10 @@ class SemiSupervised(Method):
 
     config: Config
 
+    @classmethod
+    def from_scratch(cls, config: Config) -> bool:
+        return config.network == "unet"
+
     def __init__(self, config: Config, setup: Setup) -> None:
         super().__init__(config, setup)
         self.net = self.network()

@@ -22,7 +22,7 @@ class UNet(Supervised):
     """Encoder of any kind timm has; decoder widths 256, 128, 64, 32, 16, nearest upsampling."""
 
     encoder = "resnet50.a1_in1k"
-    variants: ClassVar = {"paper": {}, "classic": {"classic": True, "weights": "none"}}
+    variants: ClassVar = {"paper": {}, "classic": {"classic": True}}
     fidelity = Fidelity(
         repository="none is canonical; segmentation-models-pytorch 0.5 or later",
         licence="MIT",
@@ -51,6 +51,10 @@ class UNet(Supervised):
         classic: bool = False  # widths 64 to 1,024, transposed convolutions, no ImageNet weights
 
     config: Config
+
+    @classmethod
+    def from_scratch(cls, config: Config) -> bool:
+        return config.classic
 
     def network(self) -> nn.Module:
         if self.config.classic:

@@ -24,7 +24,7 @@ class UNetPlusPlus(Supervised):
     """Encoder of any kind timm has; nested decoder of widths 256, 128, 64, 32, 16."""
 
     encoder = "resnet50.a1_in1k"
-    variants: ClassVar = {"paper": {}, "classic": {"classic": True, "weights": "none"}}
+    variants: ClassVar = {"paper": {}, "classic": {"classic": True}}
     fidelity = Fidelity(
         repository="MrGiovanni/UNetPlusPlus at 2659ddc; segmentation-models-pytorch 0.5 or later",
         licence="non-commercial (original); MIT (library)",
@@ -51,6 +51,10 @@ class UNetPlusPlus(Supervised):
         classic: bool = False  # widths 32 to 512, bilinear upsampling, no ImageNet weights
 
     config: Config
+
+    @classmethod
+    def from_scratch(cls, config: Config) -> bool:
+        return config.classic
 
     def network(self) -> nn.Module:
         if self.config.classic:

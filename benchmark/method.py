@@ -111,6 +111,11 @@ class Method(nn.Module, ABC):
 
     config: Config
 
+    @classmethod
+    def from_scratch(cls, config: Any) -> bool:  # noqa: ANN401 - of the method's own Config
+        """Whether these settings take a network without an encoder that could be exchanged."""
+        return False
+
     def __init__(self, config: Config, setup: Setup) -> None:
         super().__init__()
         self.config = config

@@ -62,6 +62,13 @@ class Plan:
     execution: Execution
 
     @property
+    def encoder(self) -> str:
+        """Timm's name of the one in the network, empty where it has none of timm's."""
+        if self.kind.from_scratch(self.config):
+            return ""
+        return self.protocol.encoder or self.kind.encoder
+
+    @property
     def parts(self) -> dict[str, tuple[str, ...]]:
         """Name of each training -> the tasks it serves."""
         if self.kind.universal:
@@ -152,7 +159,7 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
         config = override(config, {k: v for k, v in changes.items() if k in mine})
         protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
     asked = {**kind.variants[request.variant], **request.overrides}
-    protocol = _beginning(kind, entry.title, protocol, asked)
+    protocol = _beginning(kind, config, entry.title, protocol, asked)
     device = machine.pick_device(request.device)
     return Plan(
         request=request,
@@ -175,7 +182,11 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
 
 
 def _beginning(
-    kind: type[Method], title: str, protocol: Protocol, asked: Mapping[str, Any]
+    kind: type[Method],
+    config: Method.Config,
+    title: str,
+    protocol: Protocol,
+    asked: Mapping[str, Any],
 ) -> Protocol:
     """The protocol with an encoder and weights that this method can have.
 
@@ -185,17 +196,20 @@ def _beginning(
     Raises:
         RunError: the method cannot begin as was asked.
     """
-    if "packaged" not in kind.weights:
+    scratch = kind.from_scratch(config)
+    if scratch or "packaged" not in kind.weights:
         if asked.get("encoder"):
-            raise RunError(f"the encoder of {title} cannot be exchanged; leave --encoder out")
+            which = f"{title} with these settings" if scratch else title
+            raise RunError(f"the encoder of {which} cannot be exchanged; leave --encoder out")
         protocol = protocol.with_(encoder="")
     if not protocol.text:
         protocol = protocol.with_(text=kind.text_encoder)
-    possible = kind.weights if kind.encoder or protocol.encoder else ("none",)
+    own = scratch or not (kind.encoder or protocol.encoder)
+    possible = ("none",) if own else kind.weights
     if protocol.weights in possible:
         return protocol
     if "weights" in asked:
-        hint = "" if possible == kind.weights else ", or with --encoder NAME from that encoder's"
+        hint = "" if scratch or possible == kind.weights else ", or with --encoder NAME from that encoder's"
         raise RunError(
             f"{title} has no weights '{protocol.weights}'; it can begin from: "
             f"{', '.join(possible)}{hint}"

@@ -181,7 +181,7 @@ def _record(plan: Plan, parts: Sequence[Part]) -> RunRecord:
         preset=request.preset,
         tag=plan.tag,
         variant=request.variant,
-        encoder=plan.protocol.encoder or getattr(plan.kind, "encoder", ""),
+        encoder=plan.encoder,
         weights=plan.protocol.weights,
         parameters=parts[-1].parameters,
         protocol=asdict(plan.protocol),

@@ -49,6 +49,24 @@ def test_what_cannot_be_is_refused(small_data, method, overrides, words):
         began(small_data, method, **overrides)
 
 
+@pytest.mark.parametrize(
+    ("method", "overrides"),
+    [
+        ("unet", {"classic": "true"}),
+        ("unetpp", {"classic": "true"}),
+        ("fixmatch", {"network": "unet"}),
+    ],
+)
+def test_a_setting_may_choose_a_network_from_scratch(small_data, method, overrides):
+    plan = resolve(Request(method, "1_4", preset="mini", overrides=overrides, data=small_data))
+    assert (plan.encoder, plan.protocol.weights) == ("", "none")
+    assert resolve(Request(method, "1_4", data=small_data)).encoder == "resnet50.a1_in1k"
+    with pytest.raises(RunError, match=r"with these settings cannot be exchanged"):
+        began(small_data, method, encoder="resnet50", **overrides)
+    with pytest.raises(RunError, match=r"can begin from: none$"):
+        began(small_data, method, weights="imagenet", **overrides)
+
+
 def test_an_own_network_names_the_way_to_pretrained_weights(small_data):
     with pytest.raises(RunError, match=r"from: none, or with --encoder NAME"):
         began(small_data, "dodnet", "paper", weights="imagenet")
