@@ -17,7 +17,7 @@ from baselines.networks.drn import WIDTH as DRN_WIDTH
 from baselines.networks.encoders import create_features
 from baselines.networks.univ_full import LABELS
 from baselines.networks.univ_full import UnivFull as Network
-from benchmark.augment import normalise, stable_key, weak
+from benchmark.augment import normalise, stable_key, weak_input
 from benchmark.fidelity import Fidelity
 from benchmark.method import Batch, Clock, Method, Setup
 
@@ -81,12 +81,12 @@ class UnivFull(Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         protocol = self.setup.protocol
-        img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, protocol)
-        img_u, _ = weak(batch.img_u, None, batch.key_u, protocol)
+        img_x, mask_x = weak_input(batch.img_x, batch.mask_x, batch.key_x, protocol)
+        img_u, _ = weak_input(batch.img_u, None, batch.key_u, protocol)
         # two passes, as released: batch norm sees labelled and unlabelled images apart
-        features = self.net.encoder(normalise(img_x))
+        features = self.net.encoder(img_x)
         scores = self.net.classify(features, batch.task_x)  # (B, 2, H, W)
-        similar = self.net.similarity(self.net.encoder(normalise(img_u)))  # (U, K, 2, H, W)
+        similar = self.net.similarity(self.net.encoder(img_u))  # (U, K, 2, H, W)
         own = F.one_hot(batch.task_u, len(self.setup.tasks)).to(similar.dtype)  # (U, K)
         h = entropy(similar).mean(dim=(2, 3))  # (U, K)
         others = max(len(self.setup.tasks) - 1, 1)

@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from benchmark.augment import normalise, weak
+from benchmark.augment import normalise, weak_input
 from benchmark.losses import soft_dice
 from benchmark.method import Batch, Clock, Method, Setup
 
@@ -26,8 +26,8 @@ class Universal(Method):
         """(B, 3, H, W) and task numbers (B,) -> logits (B, 1, H, W)."""
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, self.setup.protocol)
-        logits = self.net(normalise(img_x), batch.task_x)
+        img_x, mask_x = weak_input(batch.img_x, batch.mask_x, batch.key_x, self.setup.protocol)
+        logits = self.net(img_x, batch.task_x)
         return {
             "bce": nn.functional.binary_cross_entropy_with_logits(logits, mask_x),
             "dice": soft_dice(logits, mask_x),

@@ -15,7 +15,16 @@ from benchmark.keys import between, derive, stable_key, step_keys, uniform, unif
 from benchmark.protocol import Protocol
 from benchmark.warp import as_unit, warp
 
-__all__ = ["as_unit", "normalise", "stable_key", "step_keys", "strong", "uniform", "weak"]
+__all__ = [
+    "as_unit",
+    "normalise",
+    "stable_key",
+    "step_keys",
+    "strong",
+    "uniform",
+    "weak",
+    "weak_input",
+]
 
 # The strong view of FixMatch and UniMatch (LiheYoung/UniMatch at 0324f3d), DDFP and ST++: shares
 # of images that are changed, and the range of the blur. Hue and saturation do nothing to grey.
@@ -40,6 +49,31 @@ def weak(
     Returns:
         Images in [0, 1] and masks, float and of the same shapes; for no masks an empty tensor.
     """
+    matrices, mirrored = _placed(keys, protocol)
+    images, masks = warp(images, masks, matrices)
+    return _mirror(images, mirrored, protocol), _mirror(masks, mirrored, protocol)
+
+
+def weak_input(
+    images: Tensor, masks: Tensor | None, keys: Tensor, protocol: Protocol
+) -> tuple[Tensor, Tensor]:
+    """`normalise` of a weak view, and its masks: where only a network sees the view.
+
+    What the two calls give, in less time on a processor: an image is normalised while it is in the
+    cache.
+    """
+    if not views_cpu.can_do(images, torch.uint8):
+        view, masks = weak(images, masks, keys, protocol)
+        return normalise(view), masks
+    matrices, mirrored = _placed(keys, protocol)
+    masks = images.new_empty((0, 1, *images.shape[2:])) if masks is None else masks
+    view, masks = views_cpu.warp(images, masks, matrices, LEAST_DEVIATION)
+    view = _mirror(view, mirrored, protocol).expand(-1, 3, -1, -1)
+    return view, _mirror(masks, mirrored, protocol)
+
+
+def _placed(keys: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """Matrices (B, 2, 2) from output to input, and which images (B,) are mirrored."""
     turn, size, moved, mirrored = uniforms(keys, 4)
     limit = math.radians(protocol.rotation)
     angle = between(turn, -limit, limit)
@@ -48,13 +82,15 @@ def weak(
     angle, scale = torch.where(as_it_is, 0.0, angle), torch.where(as_it_is, 1.0, scale)
     # the matrix maps output to input, so enlarging by `scale` divides by it
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    images, masks = warp(images, masks, torch.stack((cos, -sin, sin, cos), 1).view(-1, 2, 2))
-    if protocol.flip:
-        chosen = (mirrored < protocol.flip)[:, None, None, None]
-        images = torch.where(chosen, images.flip(-1), images)
-        if masks.numel():
-            masks = torch.where(chosen, masks.flip(-1), masks)
-    return images, masks
+    matrices = torch.stack((cos, -sin, sin, cos), 1).view(-1, 2, 2)
+    return matrices, mirrored < protocol.flip
+
+
+def _mirror(images: Tensor, chosen: Tensor, protocol: Protocol) -> Tensor:
+    """Left and right of the chosen images (B,) exchanged; there may be no images."""
+    if not protocol.flip or not len(images):
+        return images
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
 def strong(images: Tensor, keys: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ Words = npt.NDArray[np.uint32]
 RADIUS = 6  # px that a blur reaches; a constant, so that its loops are unrolled
 
 # A constant is of the kind of what it meets: numba turns uint32 with int64 into int64.
+NONE, ONE_PIXEL = np.uint32(0), np.uint32(1)
 BYTE, ONE_BYTE, TWO_BYTES, THREE_BYTES = (np.uint32(n) for n in (255, 8, 16, 24))
 EDGE = np.int32(2)  # px of black around an image
 HALF, ONE, LEVEL = np.float32(0.5), np.float32(1), np.float32(1 / 255)
@@ -56,13 +57,32 @@ def _join_corners(framed: Bytes, corners: Words) -> None:
 
 
 @jit
-def _origins(matrix: Floats, y: int, height: int, places: Words, dx: Floats, dy: Floats) -> None:
+def _along_row(matrix: Floats, along: Floats) -> None:
+    """What a pixel's column adds to its shift in x and y, along (2, W); the same in every row."""
+    middle = np.float32((along.shape[1] - 1) / 2)
+    for x in range(along.shape[1]):
+        across = np.float32(np.int32(x)) - middle
+        along[0, x] = (matrix[0, 0] - ONE) * across
+        along[1, x] = matrix[1, 0] * across
+
+
+@jit
+def _origins(
+    matrix: Floats,
+    along: Floats,
+    y: int,
+    height: int,
+    places: Words,
+    dx: Floats,
+    dy: Floats,
+) -> None:
     """Where each pixel of row `y` comes from: the pixel to its upper left, and how far from that.
 
     Shifts are computed, not coordinates: they are smaller, so their fractions keep more digits.
 
     Args:
         matrix: (2, 2).
+        along: (2, W) of `_along_row`.
         y: the row.
         height: H.
         places: (W,), written to; indices into a frame, laid flat.
@@ -70,17 +90,14 @@ def _origins(matrix: Floats, y: int, height: int, places: Words, dx: Floats, dy:
         dy: (W,), written to; px down, in [0, 1).
     """
     width = dx.size
-    middle_x, middle_y = np.float32((width - 1) / 2), np.float32((height - 1) / 2)
     pitch = np.int32(width + 2 * EDGE)
     # what lies farther outside is as black as what lies there
     first, last_x, last_y = np.float32(-EDGE), np.float32(width), np.float32(height)
-    down = np.float32(y) - middle_y
+    down = np.float32(y) - np.float32((height - 1) / 2)
     start_x, start_y = matrix[0, 1] * down, (matrix[1, 1] - ONE) * down
     for x in range(width):
         place = np.float32(np.int32(x))
-        across = place - middle_x
-        shift_x = (matrix[0, 0] - ONE) * across + start_x
-        shift_y = matrix[1, 0] * across + start_y
+        shift_x, shift_y = along[0, x] + start_x, along[1, x] + start_y
         left, top = np.floor(shift_x), np.floor(shift_y)
         dx[x], dy[x] = shift_x - left, shift_y - top
         column = np.int32(min(max(first, left + place), last_x)) + EDGE
@@ -109,39 +126,75 @@ def _bilinear(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
 
 
 @jit
-def _nearest(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
-    """A row (W,) of pixels as they are from the joined corners around each."""
-    for x in range(around.size):
-        pair = around[x] >> TWO_BYTES if dy[x] >= HALF else around[x]
-        one = pair >> ONE_BYTE if dx[x] >= HALF else pair
-        out[x] = np.float32(np.int32(one & BYTE))
+def _nearest(flat: Bytes, places: Words, dx: Floats, dy: Floats, out: Floats) -> None:
+    """A row (W,) of pixels as they are; `flat` is a frame, laid flat, `places` are written over."""
+    pitch = np.uint32(places.size + 2 * EDGE)
+    for x in range(places.size):
+        right = ONE_PIXEL if dx[x] >= HALF else NONE
+        down = pitch if dy[x] >= HALF else NONE
+        places[x] += right + down
+    for x in range(places.size):
+        out[x] = np.float32(np.int32(flat[places[x]]))
+
+
+@jit
+def _normalise(plane: Floats, least: np.float32, normalised: Floats) -> None:
+    """A plane (H, W) less its mean, over its deviation or `least`; may be in place."""
+    height, width = plane.shape
+    sums = np.zeros(width, np.float32)  # a column each: as many additions at a time
+    for y in range(height):
+        for x in range(width):
+            sums[x] += plane[y, x]
+    mean = np.float32(sums.sum() / plane.size)
+    sums[:] = 0
+    for y in range(height):
+        for x in range(width):
+            centred = plane[y, x] - mean
+            sums[x] += centred * centred
+    scale = ONE / max(np.float32(np.sqrt(sums.sum() / plane.size)), least)
+    for y in range(height):
+        for x in range(width):
+            normalised[y, x] = (plane[y, x] - mean) * scale
 
 
 @jit
 def _warp(
-    images: Bytes, masks: Bytes, matrices: Floats, warped_images: Floats, warped_masks: Floats
+    images: Bytes,
+    masks: Bytes,
+    matrices: Floats,
+    least: np.float32,
+    warped_images: Floats,
+    warped_masks: Floats,
 ) -> None:
-    """Images and masks (N, C, H, W), warped ones of the same shapes; N may be 0 for masks."""
+    """Images and masks (N, C, H, W), warped ones of the same shapes; N may be 0 for masks.
+
+    Images are normalised, while they are in the cache, if `least` is not 0.
+    """
     count, channels, height, width = images.shape
     framed = np.zeros((height + 2 * EDGE, width + 2 * EDGE), np.uint8)
-    corners = np.zeros((channels + 1, framed.size), np.uint32)  # the last are the mask's
+    corners = np.zeros((channels, framed.size), np.uint32)
+    mask = np.zeros_like(framed)
+    flat_mask = mask.reshape(mask.size)
     places, around = np.empty(width, np.uint32), np.empty(width, np.uint32)
     dx, dy = np.empty(width, np.float32), np.empty(width, np.float32)
+    along = np.empty((2, width), np.float32)
     for n in range(count):
+        _along_row(matrices[n], along)
         for c in range(channels):
             _frame(images[n, c], framed)
             _join_corners(framed, corners[c].reshape(framed.shape))
         if len(masks):
-            _frame(masks[n, 0], framed)
-            _join_corners(framed, corners[channels].reshape(framed.shape))
+            _frame(masks[n, 0], mask)
         for y in range(height):
-            _origins(matrices[n], y, height, places, dx, dy)
+            _origins(matrices[n], along, y, height, places, dx, dy)
             for c in range(channels):
                 _take(corners[c], places, around)
                 _bilinear(around, dx, dy, warped_images[n, c, y])
             if len(masks):
-                _take(corners[channels], places, around)
-                _nearest(around, dx, dy, warped_masks[n, 0, y])
+                _nearest(flat_mask, places, dx, dy, warped_masks[n, 0, y])
+        if least:
+            for c in range(channels):
+                _normalise(warped_images[n, c], least, warped_images[n, c])
 
 
 @jit
@@ -192,26 +245,10 @@ def _blur(planes: Floats, taps: Floats, blurred: Floats) -> None:
 
 
 @jit
-def _normalise(planes: Floats, least: np.float32, normalised: Floats) -> None:
-    """Planes (N, H, W) less their mean, over their deviation or `least`."""
-    count, height, width = planes.shape
-    sums = np.empty(width, np.float32)  # a column each: as many additions at a time
-    for n in range(count):
-        plane = planes[n]
-        sums[:] = 0
-        for y in range(height):
-            for x in range(width):
-                sums[x] += plane[y, x]
-        mean = np.float32(sums.sum() / plane.size)
-        sums[:] = 0
-        for y in range(height):
-            for x in range(width):
-                centred = plane[y, x] - mean
-                sums[x] += centred * centred
-        scale = ONE / max(np.float32(np.sqrt(sums.sum() / plane.size)), least)
-        for y in range(height):
-            for x in range(width):
-                normalised[n, y, x] = (plane[y, x] - mean) * scale
+def _normalise_all(planes: Floats, least: np.float32, normalised: Floats) -> None:
+    """Planes (N, H, W), each by itself."""
+    for n in range(planes.shape[0]):
+        _normalise(planes[n], least, normalised[n])
 
 
 def _empty(like: Tensor) -> Tensor:
@@ -219,16 +256,18 @@ def _empty(like: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("usbench::warp", mutates_args=(), device_types="cpu")
-def warp(images: Tensor, masks: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
+def warp(
+    images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """`benchmark.warp.warp` of uint8 images (B, C, S, S) by matrices (B, 2, 2) float32.
 
-    Masks are uint8 or float32 (B, 1, S, S), or (0, 1, S, S) for none.
+    Masks are uint8 or float32 (B, 1, S, S), or (0, 1, S, S) for none. If `least` is not 0, images
+    are normalised too, as by `benchmark.augment.normalise`; it is their least deviation.
     """
     warped = _empty(images), _empty(masks)
     given = images, masks.to(torch.uint8), matrices
-    _warp(
-        *(tensor.contiguous().numpy() for tensor in given), *(tensor.numpy() for tensor in warped)
-    )
+    pixels, bits, places = (tensor.contiguous().numpy() for tensor in given)
+    _warp(pixels, bits, places, np.float32(least), warped[0].numpy(), warped[1].numpy())
     return warped
 
 
@@ -244,12 +283,14 @@ def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
 def normalise_planes(planes: Tensor, least: float) -> Tensor:
     """`benchmark.augment.normalise` of planes (N, H, W) float32; `least` is the least deviation."""
     normalised = _empty(planes)
-    _normalise(planes.contiguous().numpy(), np.float32(least), normalised.numpy())
+    _normalise_all(planes.contiguous().numpy(), np.float32(least), normalised.numpy())
     return normalised
 
 
 @warp.register_fake
-def _warp_shapes(images: Tensor, masks: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+def _warp_shapes(
+    images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
+) -> tuple[Tensor, Tensor]:
     return _empty(images), _empty(masks)
 
 

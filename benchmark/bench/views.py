@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.augment import normalise, strong, weak
+from benchmark.augment import normalise, strong, weak, weak_input
 from benchmark.boxes import boxes, paste
 from benchmark.data import Batches, resident
 from benchmark.dataset import Images, load, open_dataset
@@ -76,9 +76,9 @@ def ours(images: Images, *, with_strong: bool) -> Side:
 
     def side(number: int) -> Batch:
         batch = batches.at(number)
-        image, mask = weak(batch.img_x, batch.mask_x, batch.key_x, PROTOCOL)
         if not with_strong:
-            return normalise(image), mask
+            return weak_input(batch.img_x, batch.mask_x, batch.key_x, PROTOCOL)
+        image, mask = weak(batch.img_x, batch.mask_x, batch.key_x, PROTOCOL)
         changed = strong(image, batch.key_x)
         mixed = paste(changed, changed.roll(1, 0), boxes(batch.key_x, image.shape[-1]))
         return normalise(image), mask, normalise(mixed)

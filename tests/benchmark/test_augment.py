@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark import views_cpu
-from benchmark.augment import normalise, strong, weak
+from benchmark.augment import normalise, strong, weak, weak_input
 from benchmark.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 from benchmark.data import Batches, Resident
 from benchmark.keys import beta, derive, stable_key, step_keys, uniform
@@ -205,6 +205,22 @@ def test_normalised_images_are_those_of_float64(channels, loops, monkeypatch):
     out = normalise(images)
     torch.testing.assert_close(out, expected.expand(-1, 3, -1, -1).float(), atol=1e-5, rtol=0)
     assert torch.equal(normalise(images / 255), out)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_networks_weak_input_is_the_normalised_weak_view(channels, masked, loops, monkeypatch):
+    monkeypatch.setattr(views_cpu, "COMPILED", loops)
+    images = stored(5, channels, 33)
+    masks = (stored(5, 1, 33) > 128).to(torch.uint8) if masked else None
+    for flip, off in ((0.0, 0.0), (0.5, 1e-5)):  # mirrored, columns are added in another order
+        protocol = Protocol(flip=flip)
+        view, moved = weak(images, masks, keys(5), protocol)
+        seen, moved_too = weak_input(images, masks, keys(5), protocol)
+        torch.testing.assert_close(seen, normalise(view), rtol=0, atol=off)
+        assert torch.equal(moved_too, moved)
+        assert seen.shape == (5, 3, 33, 33)
 
 
 def test_an_image_that_learns_gets_its_gradient():
