@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from baselines.semi import SemiSupervised
-from benchmark.augment import normalise, strong
+from benchmark.augment import standardise, strong
 from benchmark.boxes import boxes, paste
 from benchmark.fidelity import Fidelity
 from benchmark.method import Batch, Clock
@@ -55,14 +55,14 @@ class FixMatch(SemiSupervised):
         img_x, y_x = self.weak_x(batch)
         img_w = self.weak_u(batch)
         with torch.no_grad(), evaluating(self.net):
-            donor = pseudo(self.net(normalise(img_w))).roll()
+            donor = pseudo(self.net(standardise(img_w))).roll()
         img_s, box = strong(img_w, batch.key_u), boxes(batch.key_u, img_w.shape[-1])
         img_s = paste(img_s, img_s.roll(1, 0), box)
 
-        pred_x, pred_w = self.net(normalise(torch.cat((img_x, img_w)))).split(
+        pred_x, pred_w = self.net(standardise(torch.cat((img_x, img_w)))).split(
             [len(img_x), len(img_w)]
         )
-        pred_s = self.net(normalise(img_s))
+        pred_s = self.net(standardise(img_s))
         u = pseudo(pred_w).paste(donor, box)
         kept = u.conf >= self.config.tau
         return {

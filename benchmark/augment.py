@@ -1,7 +1,8 @@
 """Views of a batch on the device: weak, strong, and what a network wants to see.
 
 Views are functions of the image and its key alone: see `benchmark.keys`. All work is done on the
-channels that the data have; grey becomes three channels at the very end, in `normalise`.
+channels that the data have; grey becomes three channels at the very end, in `normalise` or
+`standardise`.
 """
 
 import math
@@ -19,6 +20,7 @@ __all__ = [
     "as_unit",
     "normalise",
     "stable_key",
+    "standardise",
     "step_keys",
     "strong",
     "uniform",
@@ -30,6 +32,7 @@ __all__ = [
 # of images that are changed, and the range of the blur. Hue and saturation do nothing to grey.
 JITTER, GREY, BLUR = 0.8, 0.2, 0.5
 SIGMA = (0.1, 2.0)  # px
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red to blue
 LEAST_DEVIATION = 1e-6  # of an image that is normalised
 _STRONG, _JITTER = stable_key("strong view"), stable_key("jitter")
 
@@ -109,6 +112,20 @@ def strong(images: Tensor, keys: Tensor) -> Tensor:
     if images.shape[1] == 3:
         images = torch.where((uncoloured < GREY)[:, None, None, None], grey(images), images)
     return blur(images, torch.where(blurred < BLUR, between(width, *SIGMA), 0.0))
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Three channels less ImageNet's mean, over its deviation: the same for every image.
+
+    For methods with strong views. `normalise` would undo what they do to brightness and contrast:
+    of a grey image the view would be the weak one again.
+
+    Args:
+        images: (B, 1 or 3, H, W), in [0, 1] or uint8 as stored.
+    """
+    planes = as_unit(images).expand(-1, 3, -1, -1).unbind(1)
+    each = zip(planes, MEAN, DEVIATION, strict=True)
+    return torch.stack([(plane - mean) / deviation for plane, mean, deviation in each], dim=1)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ One safetensors file (`benchmark.tensors`) holds all of it:
                         both are here; what a method keeps elsewhere would be lost
     optimizer.N.*       moments of the N-th parameter
     generator.*         states of torch's random generators, of the CPU and of the device in use
+    labels.*            what a method of several stages says of the unlabelled images
     the header          all that is no tensor, as JSON: `Standing`, settings, the optimiser's groups
 
 Data and views need nothing: they are functions of seed and step.
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmark import tensors
+from benchmark.data import Unlabelled
 from dataset_builders.errors import UsageError
 
 FORMAT = "checkpoint 2"
@@ -42,7 +44,12 @@ class Standing:
 
 
 def save(
-    path: Path, standing: Standing, settings: object, method: nn.Module, optimizer: Optimizer
+    path: Path,
+    standing: Standing,
+    settings: object,
+    method: nn.Module,
+    optimizer: Optimizer,
+    labels: Unlabelled | None = None,
 ) -> None:
     """Write the whole state; the checkpoint before it stays until this one is on the disk.
 
@@ -52,6 +59,7 @@ def save(
         settings: what it was started with, of plain values; compared on resume.
         method: weights and buffers.
         optimizer: its moments.
+        labels: of a method of several stages.
 
     Raises:
         WriteError: the disk is full.
@@ -65,6 +73,8 @@ def save(
                 named[f"optimizer.{index}.{name}"] = value
             else:
                 plain.setdefault(str(index), {})[name] = value
+    if labels is not None:
+        named |= {f"labels.{name}": tensor for name, tensor in labels.state().items()}
     named["generator.cpu"] = torch.get_rng_state()
     device = _device(method)
     if device.type == "cuda":
@@ -78,8 +88,14 @@ def save(
     tensors.write(path, named, values)
 
 
-def restore(path: Path, settings: object, method: nn.Module, optimizer: Optimizer) -> Standing:
-    """Bring method, optimizer and random generators back.
+def restore(
+    path: Path,
+    settings: object,
+    method: nn.Module,
+    optimizer: Optimizer,
+    labels: Unlabelled | None = None,
+) -> Standing:
+    """Bring method, optimizer, labels and random generators back.
 
     Raises:
         CheckpointError: the file is damaged or none of ours, or was made with other settings.
@@ -99,6 +115,8 @@ def restore(path: Path, settings: object, method: nn.Module, optimizer: Optimize
     try:
         method.load_state_dict(_below("method", named))
         _restore_optimizer(optimizer, _below("optimizer", named), values["optimizer"])
+        if labels is not None:
+            labels.load_state(_below("labels", named))
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} does not fit the method as it is now ({shorten(str(error), 300)}); "

@@ -28,7 +28,7 @@ from benchmark.protocol import PRESETS
 from benchmark.record import RunRecord
 from benchmark.report import read_records, score, tolerated
 from benchmark.statistics import FEWEST_GROUPS, interval
-from benchmark.tables import MEAN, METRICS, TABLES, Metric, Row, Run
+from benchmark.tables import IN_TEXT, MEAN, METRICS, TABLES, Metric, Row, Run
 
 STAND_INS = ("minilm", "random")  # text encoders that no method's paper has
 
@@ -76,7 +76,7 @@ def check_claims(
     wanted = read_claims(claims)
     runs = []
     for record in read_records(results, left_out):
-        if any(table.row_of(record) for table in TABLES.values()):
+        if any(row.owns(record) for row in _rows(record.split)):
             with tolerated(left_out):
                 runs.append(score(record, results, PROFILES["paper"]))
     return [check(claim, runs) for claim in wanted]
@@ -90,17 +90,20 @@ def check(claim: Claim, runs: Iterable[Run]) -> Checked:
         runs: any, scored under the profile `paper`.
     """
     metric = next(metric for metric in METRICS if metric.key == claim.metric)
-    tables = [table for table in TABLES.values() if table.partition == claim.partition]
-    rows = {row.title: row for table in tables for row in table.rows}
+    rows = {row.title: row for row in _rows(claim.partition)}
     left, right = rows.get(claim.left), opponents(claim, rows.values())
     if left is None or (claim.right and not right):
         unknown = claim.left if left is None else claim.right
         return Checked(claim, metric, None, OPEN, (f"no run of usbench is '{unknown}'",))
-    whole = [run for run in runs if run.value(metric, MEAN) is not None]
+    whole = [
+        run
+        for run in runs
+        if run.record.split == claim.partition and run.value(metric, MEAN) is not None
+    ]
     sides = {
         row: own
         for row in (left, *right)
-        if (own := [run for run in whole if any(t.row_of(run.record) == row for t in tables)])
+        if (own := [run for run in whole if row.owns(run.record)])
     }
     missing = _missing(claim, [left], sides) + _missing(claim, right, sides)
     if left not in sides or (right and len(sides) == 1):
@@ -118,6 +121,12 @@ def check(claim: Claim, runs: Iterable[Run]) -> Checked:
     groups = {task: len(set(own.groups)) for task, own in sides[left][0].images.items()}
     few = {task: count for task, count in groups.items() if count < FEWEST_GROUPS}
     return Checked(claim, metric, ours, verdict, reasons, few)
+
+
+def _rows(partition: str) -> list[Row]:
+    """The rows of which the paper has numbers at a partition, in its tables or its text."""
+    printed = [table.rows for table in TABLES.values() if table.partition == partition]
+    return [row for rows in printed for row in rows] + [*IN_TEXT] * bool(printed)
 
 
 def _missing(

@@ -4,7 +4,7 @@ Which images a step sees is a function of (seed, step) alone, so a resumed run s
 stay bytes and masks stay bits until a step needs them, and no step waits for the device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,11 @@ class Stream:
         self.seed = seed
         self.device = device
         self._passes: dict[int, Tensor] = {}  # those of the last step, on the device
+
+    def restrict(self, members: Tensor) -> None:
+        """From here on other images (N,)."""
+        self.members = members
+        self._passes.clear()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -68,7 +73,7 @@ class Resident:
     Attributes:
         pixels: (N, C, S, S) uint8; C is 3 if any task is in colour.
         masks: (N, ceil(S * S / 8)) uint8, eight pixels to a byte, the first in the highest bit;
-            those of unlabelled images are never in a batch.
+            of unlabelled images only what a method says of them itself, 0 before.
         tasks: (N,) int64, index into the run's tasks.
         keys: (N,) int64, stable key of each sample's id.
         labelled: (L,) int64 indices on the CPU.
@@ -103,14 +108,16 @@ def resident(
     # task by task: the whole set is in memory once, not three times
     for part, place in zip(images, pixels.split(kept), strict=True):
         place.copy_(torch.tensor(part.pixels[: len(place)]))
-    masks = [pack_masks(part.masks[:n]) for part, n in zip(images, kept, strict=True)]
+    masks = torch.zeros((sum(kept), -(-(size**2) // 8)), dtype=torch.uint8)
+    for part, count, place in zip(images, labels, masks.split(kept), strict=True):
+        place[:count] = pack_masks(part.masks[:count])
     ranks = torch.cat([torch.arange(count) for count in kept])
     limits = torch.cat([torch.full((n,), limit) for n, limit in zip(kept, labels, strict=True)])
     tasks = torch.cat([torch.full((count,), index) for index, count in enumerate(kept)])
     keys = [stable_key(name) for part, n in zip(images, kept, strict=True) for name in part.ids[:n]]
     return Resident(
         pixels=pixels,
-        masks=torch.cat(masks).to(device),
+        masks=masks.to(device),
         tasks=tasks.to(device),
         keys=torch.tensor(keys, dtype=torch.int64).to(device),
         labelled=torch.nonzero(ranks < limits).flatten(),
@@ -133,6 +140,62 @@ def unpack_masks(packed: Tensor, size: int) -> Tensor:
     return pixels[:, : size * size].view(-1, 1, size, size)
 
 
+class Unlabelled:
+    """The unlabelled images of a run, as a method meets them between two stages.
+
+    An image is named by its place among them, (n,) int64 on the CPU.
+
+    Args:
+        images: of `resident`.
+        stream: deals out those that are chosen.
+
+    Attributes:
+        chosen: (N,) bool on the CPU, which images the stage sees; all of them at first.
+    """
+
+    def __init__(self, images: Resident, stream: Stream) -> None:
+        self.chosen = torch.ones(len(images.unlabelled), dtype=torch.bool)
+        self._images = images
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def batches(self, places: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """So many images at a time.
+
+        Yields:
+            Their places (n,), the images (n, C, S, S) as stored and tasks (n,), both on the device.
+        """
+        for part in places.split(size):
+            rows = self._rows(part)
+            images = self._images
+            yield part, images.pixels.index_select(0, rows), images.tasks.index_select(0, rows)
+
+    def label(self, places: Tensor, masks: Tensor) -> None:
+        """Masks (n, S, S) of 0 and 1 that batches have from here on as `pseudo_u`."""
+        packed = pack_masks(masks.to("cpu", torch.uint8).numpy())
+        self._images.masks[self._rows(places)] = packed.to(self._images.masks.device)
+
+    def choose(self, chosen: Tensor) -> None:
+        """Which images (N,) bool the stage sees, one at least."""
+        self.chosen = chosen.cpu()
+        self._stream.restrict(self._images.unlabelled[self.chosen])
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {"chosen": self.chosen, "masks": self._images.masks}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._images.masks.copy_(state["masks"])
+        self.choose(state["chosen"])
+
+    def _rows(self, places: Tensor) -> Tensor:
+        """Indices of the resident images, on the device."""
+        return self._images.unlabelled[places].to(self._images.pixels.device)
+
+
 class Batches:
     """The batch of every step of a run.
 
@@ -141,6 +204,9 @@ class Batches:
         batch: images a step; half are unlabelled if the method uses such.
         seed: of the run.
         unlabelled: whether the method uses unlabelled images.
+
+    Attributes:
+        pool: the unlabelled images, to be labelled and chosen from.
     """
 
     def __init__(self, images: Resident, batch: int, seed: int, *, unlabelled: bool) -> None:
@@ -153,6 +219,7 @@ class Batches:
             images.labelled, batch - half, stable_key(f"labelled/{seed}"), device
         )
         self.unlabelled = Stream(members, half, stable_key(f"unlabelled/{seed}"), device)
+        self.pool = Unlabelled(images, self.unlabelled)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -172,16 +239,18 @@ class Batches:
             u: (U,) int64 indices of unlabelled images, on the device.
             step: a number, or () int64 on the device: a recorded graph reads it there.
         """
-        images, size = self.images, self.images.pixels.shape[-1]
-        keys = step_keys(images.keys.index_select(0, torch.cat((x, u))), self.seed, step)
+        images, both = self.images, torch.cat((x, u))
+        keys = step_keys(images.keys.index_select(0, both), self.seed, step)
+        masks = unpack_masks(images.masks.index_select(0, both), images.pixels.shape[-1])
         return Batch(
             img_x=images.pixels.index_select(0, x),
-            mask_x=unpack_masks(images.masks.index_select(0, x), size),
+            mask_x=masks[: len(x)],
             task_x=images.tasks.index_select(0, x),
             key_x=keys[: len(x)],
             img_u=images.pixels.index_select(0, u),
             task_u=images.tasks.index_select(0, u),
             key_u=keys[len(x) :],
+            pseudo_u=masks[len(x) :],
         )
 
     def at(self, step: int) -> Batch:

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.optim import Optimizer
 from benchmark.fidelity import Fidelity
 from benchmark.protocol import Protocol
 
+if TYPE_CHECKING:
+    from benchmark.data import Unlabelled
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -19,10 +22,11 @@ class Clock:
 
     step: int | Tensor  # 0-based; () int64 on the device if the method is capturable
     total: int
+    stage: int = 0  # of a method with several; each has `total` steps of its own
 
     @property
     def fraction(self) -> float | Tensor:
-        """Share of the training done, in [0, 1)."""
+        """Share of the stage done, in [0, 1)."""
         return self.step / self.total
 
     def poly(self, power: float) -> float | Tensor:
@@ -45,6 +49,8 @@ class Batch:
     img_u: Tensor  # (U, C, H, W)
     task_u: Tensor  # (U,)
     key_u: Tensor  # (U,)
+    # (U, 1, H, W) uint8, 0 or 1: what a method of several stages said of them in `begin`; 0 before
+    pseudo_u: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
 
     def split(self, parts: int) -> list[Self]:
         """Parts with equally many labelled, and equally many unlabelled images each.
@@ -52,7 +58,7 @@ class Batch:
         Args:
             parts: a divisor of both numbers.
         """
-        columns = [getattr(self, field.name).tensor_split(parts) for field in fields(self)]
+        columns = [getattr(self, own.name).tensor_split(parts) for own in fields(self)]
         return [type(self)(*column) for column in zip(*columns, strict=True)]
 
 
@@ -93,6 +99,7 @@ class Method(nn.Module, ABC):
 
     universal: ClassVar[bool] = False  # one model for all tasks, or one per task
     unlabelled: ClassVar[bool] = False  # whether it learns from unlabelled images
+    stages: ClassVar[int] = 1  # trainings one after another, each as long as that of other methods
     # whether a step can be recorded as a CUDA graph: Python then runs once for all steps, so it may
     # not branch on the clock, nor on the value of a tensor; if False, the clock has plain numbers
     capturable: ClassVar[bool] = True
@@ -131,6 +138,16 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:
         """Foreground probability (B, 1, H, W) of images (B, C, H, W) in [0, 1], tasks (B,)."""
+
+    def begin(self, stage: int, unlabelled: "Unlabelled") -> None:
+        """Called before the first step of every stage, without gradients.
+
+        The optimiser and the clock begin anew. Weights stay unless they are overwritten, in place.
+
+        Args:
+            stage: 0-based.
+            unlabelled: images that the method may label, and among which it may choose.
+        """
 
     def after_step(self, clock: Clock) -> None:
         """Called after every update: moving averages, queues."""

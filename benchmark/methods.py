@@ -49,12 +49,12 @@ METHODS = {
         "Mamba-UNet", SINGLE_SUPERVISED, "arXiv:2402.05079", "baselines.mamba_unet:MambaUNet"
     ),
     "fixmatch": Entry("FixMatch", SINGLE_SEMI, "arXiv:2001.07685", "baselines.fixmatch:FixMatch"),
-    "u2pl": Entry("U2PL", SINGLE_SEMI, "arXiv:2203.03884"),
-    "stpp": Entry("ST++", SINGLE_SEMI, "arXiv:2106.05095"),
-    "unimatch": Entry("UniMatch", SINGLE_SEMI, "arXiv:2208.09910"),
-    "augseg": Entry("AugSeg", SINGLE_SEMI, "arXiv:2212.04976"),
-    "ddfp": Entry("DDFP", SINGLE_SEMI, "arXiv:2403.06462"),
-    "csc_pa": Entry("CSC-PA", SINGLE_SEMI, "CVPR 2025"),
+    "u2pl": Entry("U2PL", SINGLE_SEMI, "arXiv:2203.03884", "baselines.u2pl:U2PL"),
+    "stpp": Entry("ST++", SINGLE_SEMI, "arXiv:2106.05095", "baselines.stpp:STPP"),
+    "unimatch": Entry("UniMatch", SINGLE_SEMI, "arXiv:2208.09910", "baselines.unimatch:UniMatch"),
+    "augseg": Entry("AugSeg", SINGLE_SEMI, "arXiv:2212.04976", "baselines.augseg:AugSeg"),
+    "ddfp": Entry("DDFP", SINGLE_SEMI, "arXiv:2403.06462", "baselines.ddfp:DDFP"),
+    "csc_pa": Entry("CSC-PA", SINGLE_SEMI, "CVPR 2025", "baselines.csc_pa:CSCPA"),
     "dodnet": Entry("DoDNet", UNIVERSAL_SUPERVISED, "arXiv:2011.10217", "baselines.dodnet:DoDNet"),
     "clip_um": Entry(
         "CLIP-UM", UNIVERSAL_SUPERVISED, "arXiv:2301.00785", "baselines.clip_um:CLIPUM"

@@ -126,7 +126,9 @@ class _Training:
         unlabelled = plan.kind.unlabelled
         images = resident(self.carved.training, self.carved.labels, device, unlabelled=unlabelled)
         self.batches = Batches(images, protocol.batch, seed, unlabelled=unlabelled)
-        self.total = protocol.steps * len(tasks) or protocol.epochs * self.batches.steps_per_epoch
+        self.steps = protocol.steps * len(tasks) or protocol.epochs * self.batches.steps_per_epoch
+        self.total = self.steps * plan.kind.stages
+        self.labels = self.batches.pool if plan.kind.stages > 1 else None
         precision = plan.execution.precision
         self.validation = Validation(self.carved.held, protocol, self.total, device, precision)
         self.guard = Finite(device, saved)
@@ -135,7 +137,9 @@ class _Training:
         self._began = self._last_saved = 0.0
         self.start = Standing()
         if saved.is_file():
-            self.start = checkpoint.restore(saved, self.settings, self.method, self.optimizer)
+            self.start = checkpoint.restore(
+                saved, self.settings, self.method, self.optimizer, self.labels
+            )
             self.validation.load_state(self.start.validation)
 
     def run(self) -> Execution:
@@ -155,7 +159,7 @@ class _Training:
             self.batches,
             self.optimizer,
             self.plan.protocol,
-            self.total,
+            self.steps,
             execution=self.plan.execution,
             start=self.start.step,
             watch=self._watch,
@@ -176,7 +180,9 @@ class _Training:
         if due or self.progress.stopped:
             self.guard.check(self.method)
             standing = Standing(step, self._seconds(), self.validation.state())
-            checkpoint.save(self.saved, standing, self.settings, self.method, self.optimizer)
+            checkpoint.save(
+                self.saved, standing, self.settings, self.method, self.optimizer, self.labels
+            )
             self._last_saved = time.monotonic()
         return self.progress.stopped
 

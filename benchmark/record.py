@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmark.files import replace_together
 from benchmark.methods import METHODS, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
+from benchmark.settings import today
 from dataset_builders.errors import UsageError
 
 UNIVERSAL = (UNIVERSAL_SUPERVISED, UNIVERSAL_SEMI)
@@ -143,6 +144,7 @@ def load(path: Path) -> RunRecord:
             tuple(data["partial"]),
             {task: (train, test) for task, (train, test) in data["images"].items()},
         )
+        fields["config"] = today(fields["config"])
         fields["tasks"] = {code: TaskEntry(**entry) for code, entry in fields["tasks"].items()}
         return RunRecord(**fields)
     except RecordError:

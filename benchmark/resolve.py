@@ -14,7 +14,7 @@ from benchmark.execution import Execution, execution_on
 from benchmark.method import Method
 from benchmark.methods import METHODS
 from benchmark.protocol import PRESETS, SPLITS, Protocol
-from benchmark.settings import choose, field_names, override
+from benchmark.settings import choose, field_names, override, unprefixed
 from dataset_builders.errors import UsageError
 
 ROUNDING = ("precision", "tf32", "channels_last", "compile", "deterministic")  # of Execution
@@ -151,14 +151,15 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
     for task in request.tasks:
         choose("task", task, dataset.images)
     protocol, config = PRESETS[request.preset], kind.Config()
-    for changes in (kind.variants[request.variant], request.overrides):
+    given = unprefixed(request.overrides, request.method, field_names(config))
+    for changes in (kind.variants[request.variant], given):
         known = [*field_names(protocol), *field_names(config)]
         for setting in changes:
             choose("setting", setting, known)
         mine = set(field_names(config))
         config = override(config, {k: v for k, v in changes.items() if k in mine})
         protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
-    asked = {**kind.variants[request.variant], **request.overrides}
+    asked = {**kind.variants[request.variant], **given}
     protocol = _beginning(kind, config, entry.title, protocol, asked)
     device = machine.pick_device(request.device)
     return Plan(
@@ -209,7 +210,11 @@ def _beginning(
     if protocol.weights in possible:
         return protocol
     if "weights" in asked:
-        hint = "" if scratch or possible == kind.weights else ", or with --encoder NAME from that encoder's"
+        hint = (
+            ""
+            if scratch or possible == kind.weights
+            else ", or with --encoder NAME from that encoder's"
+        )
         raise RunError(
             f"{title} has no weights '{protocol.weights}'; it can begin from: "
             f"{', '.join(possible)}{hint}"

@@ -1,7 +1,7 @@
 """`--set name=value`: overrides of frozen dataclasses, converted by the type of the field."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_type_hints
 
@@ -39,6 +39,51 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {name} is given twice: {overrides[name]} and {value}")
         overrides[name] = value
     return overrides
+
+
+def unprefixed(overrides: Mapping[str, Any], method: str, own: Iterable[str]) -> dict[str, Any]:
+    """`{"propl.noise": "gaussian"}` as `{"noise": "gaussian"}`: a method's name may stand before.
+
+    Args:
+        overrides: as the user gave them.
+        method: whose name may stand before its settings.
+        own: its settings.
+
+    Raises:
+        UsageError: another name before the dot, a setting that is not this method's, or one that is
+            given with the name and without.
+    """
+    plain: dict[str, Any] = {}
+    for given, value in overrides.items():
+        prefix, dot, name = given.rpartition(".")
+        if dot and prefix != method:
+            raise UsageError(
+                f"--set {given}={value}: '{prefix}' is not the method of this run; "
+                f"write {method}.{name}={value}, or leave it out"
+            )
+        if dot:
+            choose(f"setting of {method}", name, own)
+        if name in plain:
+            raise UsageError(f"--set {name} is given twice: {plain[name]} and {value}")
+        plain[name] = value
+    return plain
+
+
+def today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a method, of a record of any age, in the names and values of today."""
+    added = _ADDED if _RENAMED.keys() & config.keys() else {}
+    return {**dict(setting_today(name, value) for name, value in config.items()), **added}
+
+
+def setting_today(name: str, value: Any) -> tuple[str, Any]:  # noqa: ANN401 - any setting
+    """One setting as it is written today; `value` may be text, as in a record's tag."""
+    return _RENAMED.get(name, name), _REVALUED.get((name, str(value).lower()), value)
+
+
+# ProPL's settings when it had two ways of prompting, and what it then had without saying so
+_RENAMED = {"calibration": "uplc"}
+_REVALUED = {("prompting", "true"): "pud", ("prompting", "false"): "none"}
+_ADDED = {"noise": "dropout", "sigma": 0.6547}
 
 
 def field_names(settings: object) -> list[str]:

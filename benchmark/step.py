@@ -38,8 +38,9 @@ class Stepper:
         batches: of all steps.
         optimizer: of `benchmark.train.make_optimizer`.
         protocol: for the learning rate.
-        total: steps of the whole training.
+        total: steps of the stage.
         execution: how to do them.
+        stage: 0-based; images and views go on from the stage before.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Stepper:
         protocol: Protocol,
         total: int,
         execution: Execution,
+        stage: int = 0,
     ) -> None:
         self.method = method
         self.batches = batches
         self.optimizer = optimizer
         self.protocol = protocol
         self.total = total
+        self.stage = stage
         device = batches.images.pixels.device
         self._backward = ForwardBackward(method, execution)
         # on the device and always in the same place: a recorded step reads it there
@@ -72,19 +75,28 @@ class Stepper:
         return replace(self._backward.execution, graph=graph)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Do a step; return its loss terms, on the device, until the next step overwrites them."""
+        """Do a step of the stage.
+
+        Returns:
+            Its loss terms, on the device, until the next step overwrites them.
+        """
         rate = rate_at(self.protocol, step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"].fill_(rate)
-        x, u = self.batches.indices(step)
+        x, u = self.batches.indices(self._before + step)
         if not self.method.capturable:
             return self._update(x, u, step)
         self._number.fill_(step)
         return (self._recording or self._update)(x, u, self._number)
 
+    @property
+    def _before(self) -> int:
+        """Steps of earlier stages."""
+        return self.stage * self.total
+
     def _update(self, x: Tensor, u: Tensor, step: int | Tensor) -> dict[str, Tensor]:
-        batch = self.batches.gather(x, u, step)
-        clock = Clock(step, self.total)
+        batch = self.batches.gather(x, u, self._before + step)
+        clock = Clock(step, self.total, self.stage)
         terms = self.method.update(batch, clock, self.optimizer, self._backward)
         self.method.after_step(clock)
         return terms

@@ -22,6 +22,7 @@ from benchmark.paper import Place
 from benchmark.profiles import Scores
 from benchmark.record import RunRecord
 from benchmark.scoring import TaskImages
+from benchmark.settings import setting_today
 from dataset_builders.errors import UsageError
 from dataset_builders.tasks import PARTITIONS, TASKS
 
@@ -119,16 +120,23 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method, or ProPL without prompting-upon-decoding (PuD) or calibration (UPLC)."""
+    """A method, or ProPL with another prompting or noise, or without calibration (UPLC)."""
 
     method: str
-    pud: bool = True
+    prompting: str = "pud"
     uplc: bool = True
+    noise: str = "dropout"
+
+    @property
+    def pud(self) -> bool:
+        """Whether ProPL has its own prompting upon decoding."""
+        return self.prompting == "pud"
 
     @property
     def without(self) -> str:
-        """What is left out: `" -PuD -UPLC"`."""
-        return " -PuD" * (not self.pud) + " -UPLC" * (not self.uplc)
+        """What is left out or exchanged: `" -PuD -UPLC"`, `" +Gaussian noise"`."""
+        prompting, noise = _PROMPTINGS[self.prompting], _NOISES[self.noise]
+        return prompting + " -UPLC" * (not self.uplc) + noise
 
     @property
     def title(self) -> str:
@@ -142,13 +150,28 @@ class Row:
 
     def owns(self, record: RunRecord) -> bool:
         """Whether the record is a run of this row: the method as published but for the flags."""
-        flags = record.config.get("prompting", True), record.config.get("calibration", True)
-        changed = {part.partition("=")[0] for part in record.tag.split(",") if part}
-        return (
-            record.method == self.method
-            and flags == (self.pud, self.uplc)
-            and changed <= {"prompting", "calibration"}
-        )
+        return record.method == self.method and _changes(record) == self._changes
+
+    @property
+    def _changes(self) -> dict[str, str]:
+        """From the method as published, as in a record's tag."""
+        flags = {"prompting": self.prompting, "noise": self.noise, "uplc": str(self.uplc).lower()}
+        usual = {"prompting": "pud", "noise": "dropout", "uplc": "true"}
+        return {name: value for name, value in flags.items() if value != usual[name]}
+
+
+def _changes(record: RunRecord) -> dict[str, str]:
+    parts = [part.partition("=") for part in record.tag.split(",") if part]
+    return dict(setting_today(name, value) for name, _, value in parts)
+
+
+_PROMPTINGS = {
+    "pud": "",
+    "none": " -PuD",
+    "clip_um": " +CLIP-UM prompting",
+    "dodnet": " +DoDNet prompting",
+}
+_NOISES = {"dropout": "", "gaussian": " +Gaussian noise"}
 
 
 Cells = Mapping[Metric, Mapping[Row, Mapping[str, Cell]]]
@@ -273,7 +296,13 @@ def _bound(metric: Metric, value: float | None) -> float | None:
 
 
 _METHODS = tuple(Row(method) for method in METHODS)
-_ABLATION = tuple(Row("propl", pud, uplc) for pud in (False, True) for uplc in (False, True))
+_ABLATION = tuple(Row("propl", own, uplc) for own in ("none", "pud") for uplc in (False, True))
+# in no table of the paper, but in its text and Figure 2
+IN_TEXT = (
+    Row("propl", prompting="clip_um"),
+    Row("propl", prompting="dodnet"),
+    Row("propl", noise="gaussian"),
+)
 
 TABLES = {
     number: Table(

@@ -2,6 +2,7 @@
 
 from typing import Protocol as Interface
 
+import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -57,17 +58,17 @@ def train(
     watch: Watcher = lambda step, terms: False,
     guard: Finite | None = None,
 ) -> Execution:
-    """Run steps `start` to `total`.
+    """Run all stages of a method, most methods' only one.
 
     Args:
         method: on the device of the batches.
         batches: of all steps.
-        optimizer: of `make_optimizer`.
+        optimizer: of `make_optimizer`; forgets its moments before every stage.
         protocol: for the learning rate.
-        total: steps of the whole training.
+        total: steps of each stage.
         execution: how to do them.
-        start: steps that were done before.
-        watch: told of every step.
+        start: steps that were done before, of all stages together.
+        watch: told of every step, counted likewise.
         guard: sees every loss; whoever saves asks it first.
 
     Returns:
@@ -81,11 +82,28 @@ def train(
     device = batches.images.pixels.device
     guard = guard or Finite(device)
     with arithmetic(execution, device), explained():
-        step_by = Stepper(method, batches, optimizer, protocol, total, execution)
-        for step in range(start, total):
-            terms = step_by(step)
-            guard.observe(step + 1, terms, rate_at(protocol, step, total))
-            if watch(step + 1, terms):
-                raise Interrupted(step + 1)
-        guard.check(method)
-    return step_by.execution
+        for stage in range(start // total, method.stages):
+            before = stage * total
+            if start <= before:
+                optimizer.state.clear()
+                _begin(method, stage, batches, execution)
+            step_by = Stepper(method, batches, optimizer, protocol, total, execution, stage)
+            for step in range(max(start - before, 0), total):
+                terms = step_by(step)
+                done = before + step + 1
+                guard.observe(done, terms, rate_at(protocol, step, total))
+                if watch(done, terms):
+                    raise Interrupted(done)
+            guard.check(method)
+            execution = step_by.execution
+            del step_by  # a recording holds memory that the next stage's beginning may need
+    return execution
+
+
+def _begin(method: Method, stage: int, batches: Batches, execution: Execution) -> None:
+    """What a method does before a stage, in the precision of its steps."""
+    bf16 = execution.precision == "bf16"
+    device = batches.images.pixels.device.type
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+        method.begin(stage, batches.pool)
+    method.train()

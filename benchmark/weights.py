@@ -18,6 +18,7 @@ from benchmark.method import Method, Setup
 from benchmark.methods import METHODS
 from benchmark.protocol import Protocol
 from benchmark.resolve import method_class
+from benchmark.settings import today
 from dataset_builders.errors import UsageError
 
 FORMAT = "weights 1"
@@ -135,4 +136,4 @@ def _blank(values: Mapping[str, Any]) -> Method:
     kind = method_class(values["target"])
     protocol = Protocol(**values["protocol"])
     setup = Setup(tuple(values["tasks"]), protocol, values["seed"], blank=True)
-    return kind(kind.Config(**values["config"]), setup)
+    return kind(kind.Config(**today(values["config"])), setup)

@@ -50,7 +50,7 @@ class Released(PlainProPL):
         self.tokens: Tensor
         self.register_buffer("tokens", torch.randint(1, 30_000, (len(setup.tasks), TOKENS)))
 
-    def text(self, tasks: Tensor) -> Tensor:
+    def prompt(self, tasks: Tensor) -> Tensor:
         features: Tensor = self.reader(self.tokens[tasks]).last_hidden_state
         return features
 

@@ -15,10 +15,13 @@ from benchmark.augment import normalise, weak
 from benchmark.fidelity import Fidelity
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Method, Setup
+from benchmark.settings import choose
 from dataset_builders.errors import UsageError
-from propl.network import ProPLNet
-from propl.passes import dropout
+from propl.network import PROMPTINGS, ProPLNet
+from propl.passes import dropout, gaussian
 from propl.prompts import blank_features, text_features
+
+NOISES = ("dropout", "gaussian")
 
 
 class ProPL(Method):
@@ -57,6 +60,14 @@ class ProPL(Method):
             "every pass, which also moves their batch norm statistics",
             "an encoder with batch norm sees labelled and unlabelled images apart; ConvNeXt, which "
             "has none, sees them in one pass, to the same result",
+            "prompting of DoDNet or CLIP-UM (Figure 2; neither paper nor code has the details): "
+            "their three convolutions made for each image end the decoder in place of its one; "
+            "group norm has 8 groups before them, as 16 do not divide 24",
+            "CLIP-UM's prompting reads ProPL's prompts by ProPL's text encoder, the mean over a "
+            "prompt's tokens in place of CLIP's embedding: the bars of Figure 2 differ in the way "
+            "of prompting, not in what was read",
+            "Gaussian noise (the paper gives no strength) has the mean square of the noise that "
+            "dropout of 0.3 makes",
         ),
     )
 
@@ -69,31 +80,38 @@ class ProPL(Method):
         weight: float = 6.0  # of the unlabelled loss; not in the paper, released script
         power: float = 1.0  # of gamma in exp(-gamma ** power): equation 5; released: 2
         hard: bool = False  # released: the calibrated target is cut at 0.5
-        prompting: bool = True  # PuD; false is the ablation of Tables 4-6
-        calibration: bool = True  # UPLC; false: one disturbed pass, uncalibrated
+        prompting: str = "pud"  # "none" is the ablation of Tables 4-6; others: Figure 2
+        noise: str = "dropout"  # or "gaussian", of which the paper's text has one number
+        sigma: float = 0.6547  # of Gaussian noise, in root mean squares of v4: (0.3 / 0.7) ** 0.5
+        uplc: bool = True  # false: one disturbed pass, uncalibrated
 
         def __post_init__(self) -> None:
+            choose("prompting", self.prompting, PROMPTINGS)
+            choose("noise", self.noise, NOISES)
             if self.perturbations < 1:
                 raise UsageError(f"perturbations = {self.perturbations}; it must be 1 or more")
             if not 0 <= self.dropout < 1:
                 raise UsageError(f"dropout = {self.dropout}; it must lie in [0, 1)")
+            if self.sigma < 0:
+                raise UsageError(f"sigma = {self.sigma}; it must be 0 or more")
 
     config: Config
 
     def __init__(self, config: Config, setup: Setup) -> None:
         super().__init__(config, setup)
-        protocol = setup.protocol
-        read = blank_features if setup.blank else text_features
-        text = read(setup.tasks, protocol.text or self.text_encoder, setup.seed)
+        protocol, prompting = setup.protocol, config.prompting
+        read = blank_features if setup.blank or prompting == "dodnet" else text_features
+        reader = protocol.text or self.text_encoder
+        text = read(setup.tasks, reader, setup.seed, sentences=prompting == "clip_um")
         encoder = Encoder(protocol.encoder or self.encoder, setup.weights)
-        self.net = ProPLNet(encoder, text, protocol.size, prompting=config.prompting)
+        self.net = ProPLNet(encoder, text, protocol.size, prompting)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         protocol = self.setup.protocol
         img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, protocol)
         img_u, _ = weak(batch.img_u, None, batch.key_u, protocol)
         v_x, v_u = self.net.encode(normalise(img_x), normalise(img_u))
-        t_x, t_u = self.net.text[batch.task_x], self.net.text[batch.task_u]
+        t_x, t_u = self.net.prompt(batch.task_x), self.net.prompt(batch.task_u)
 
         pred_x = self.net.decoder_s(self.disturb(v_x, batch.key_x), t_x)
         pseudo_u = self.pseudo_label(v_u, t_u, batch.key_u)
@@ -110,7 +128,7 @@ class ProPL(Method):
         Returns:
             (U, 1, H, W) in [0, 1], without gradient.
         """
-        passes = self.config.perturbations if self.config.calibration else 1
+        passes = self.config.perturbations if self.config.uplc else 1
         logits = self.net.decoder_s(self.disturb(v_u, key_u, passes), t_u)
         probs: Tensor = logits.sigmoid().unflatten(0, (passes, -1))  # (N, U, 1, H, W)
         mu = probs.mean(dim=0)
@@ -119,12 +137,14 @@ class ProPL(Method):
         return (target > 0.5).to(target.dtype) if self.config.hard else target
 
     def disturb(self, v: list[Tensor], keys: Tensor, passes: int = 1) -> list[Tensor]:
-        """Dropout on the deepest map only; of several passes, each has its own mask."""
+        """Noise on the deepest map only; each of several passes has its own."""
         *skips, v4 = v
+        if self.config.noise == "gaussian":
+            return [*skips, gaussian(v4, keys, self.config.sigma, passes)]
         return [*skips, dropout(v4, keys, self.config.dropout, passes)]
 
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:
         """By decoder P, as the released code evaluates; the paper does not say."""
         v = self.net.encoder(normalise(images))
-        logits: Tensor = self.net.decoder_p(v, self.net.text[tasks])
+        logits: Tensor = self.net.decoder_p(v, self.net.prompt(tasks))
         return logits.sigmoid()

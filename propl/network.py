@@ -6,10 +6,13 @@ Widths for ConvNeXt-Tiny at 224x224; C, M and D as in the paper.
     v4 -> PuD(7x7)  -> up with v3 -> PuD(14x14) -> up with v2 -> PuD(28x28) -> up with v1
        -> sub-pixel x4 -> 24@224 -> 1x1 convolution -> 1@224
 
-The decoders do the same in less work where that changes no value: see `Decoder`.
+The decoders do the same in less work where that changes no value: see `Decoder`. With the prompting
+of DoDNet or CLIP-UM (Figure 2) the blocks are not guided, and the last convolution is another for
+each image: see `DynamicDecoder`.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -18,10 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from baselines.networks.backbone import Backbone
+from baselines.networks.clip_um import CLIPUniversal
+from baselines.networks.dodnet import DoDNet
 from baselines.networks.encoders import Encoder
 from propl.passes import up
 from propl.prompts import TOKENS
 
+PROMPTINGS = ("pud", "clip_um", "dodnet", "none")
 TEXT_TOKENS = (24, 12, 9)  # M of the guided blocks, coarse to fine (released code)
 FINAL_WIDTH = 24
 SCALE = 4  # of the sub-pixel upsampling
@@ -91,8 +98,43 @@ class Prompting(nn.Module):
         return prompted
 
 
-class Decoder(nn.Module):
-    """Three guided blocks, then sub-pixel upsampling.
+class Blocks(nn.Module):
+    """What every decoder has: three blocks, guided or not, and the sub-pixel upsampling.
+
+    Args:
+        channels: of v1 to v4.
+        prompts: of the three blocks, from coarse to fine; none, and no text has a way in.
+    """
+
+    def __init__(self, channels: list[int], prompts: Sequence[Prompting] = ()) -> None:
+        super().__init__()
+        self.prompts = nn.ModuleList(prompts)
+        self.ups = nn.ModuleList(
+            UnetrUpBlock(
+                spatial_dims=2,
+                in_channels=coarse,
+                out_channels=fine,
+                kernel_size=3,
+                upsample_kernel_size=2,
+                norm_name="BATCH",
+                res_block=False,
+            )
+            for coarse, fine in pairwise(channels[::-1])  # v4 to v1
+        )
+        self.subpixel = SubpixelUpsample(2, channels[0], FINAL_WIDTH, SCALE)
+
+    def climb(self, features: list[Tensor], text: Tensor | None = None) -> Tensor:
+        """v1 to v4, or N passes of v4, to maps of v1's shape, (N * B, C, h, w)."""
+        *skips, h = features
+        for index, block in enumerate(self.ups):
+            if self.prompts:
+                h = self.prompts[index](h, text)
+            h = up(block, h, skips[-1 - index])
+        return h
+
+
+class Decoder(Blocks):
+    """The paper's: guided blocks, upsampling, one convolution for all tasks.
 
     It decodes several disturbed passes at once (`propl.passes`), and it folds the last convolution
     into the one before the upsampling.
@@ -107,26 +149,13 @@ class Decoder(nn.Module):
     def __init__(
         self, channels: list[int], text_width: int, size: int, *, prompting: bool = True
     ) -> None:
-        super().__init__()
-        down = channels[::-1]  # v4 to v1
-        self.prompts = nn.ModuleList(
+        guided = zip(channels[:0:-1], (32, 16, 8), TEXT_TOKENS, strict=True)
+        prompts = [
             Prompting(width, (size // stride) ** 2, tokens, text_width)
-            for width, stride, tokens in zip(down[:3], (32, 16, 8), TEXT_TOKENS, strict=True)
+            for width, stride, tokens in guided
             if prompting
-        )
-        self.ups = nn.ModuleList(
-            UnetrUpBlock(
-                spatial_dims=2,
-                in_channels=coarse,
-                out_channels=fine,
-                kernel_size=3,
-                upsample_kernel_size=2,
-                norm_name="BATCH",
-                res_block=False,
-            )
-            for coarse, fine in pairwise(down)
-        )
-        self.subpixel = SubpixelUpsample(2, channels[0], FINAL_WIDTH, SCALE)
+        ]
+        super().__init__(channels, prompts)
         self.out = UnetOutBlock(2, FINAL_WIDTH, 1)
 
     def forward(self, features: list[Tensor], text: Tensor) -> Tensor:
@@ -139,12 +168,7 @@ class Decoder(nn.Module):
         Returns:
             (B, 1, H, W) or (N * B, 1, H, W).
         """
-        *skips, h = features
-        for index, block in enumerate(self.ups):
-            if self.prompts:
-                h = self.prompts[index](h, text)
-            h = up(block, h, skips[-1 - index])
-        return self._logits(h)
+        return self._logits(self.climb(features, text))
 
     def _logits(self, h: Tensor) -> Tensor:
         """`out(subpixel(h))`, but the 24 maps of full size are never made.
@@ -161,26 +185,71 @@ class Decoder(nn.Module):
         return logits
 
 
+class Trunk(Blocks, Backbone):
+    """The paper's decoder without prompts and without its last convolution."""
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__(channels)
+        self.deep, self.fine = channels[-1], FINAL_WIDTH
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """v1 to v4, or N passes of v4 -> v4 as it came, (N * B, 24, H, W)."""
+        fine: Tensor = self.subpixel(self.climb(features))
+        return features[-1], fine
+
+
+class DynamicDecoder(nn.Module):
+    """Prompting of DoDNet or CLIP-UM: filters made for each image and task end the decoder.
+
+    They are made from the pooled v4, of each pass its own, and the task's number or embedding.
+
+    Args:
+        network: that of DoDNet or CLIP-UM, on a `Trunk`.
+    """
+
+    def __init__(self, network: DoDNet | CLIPUniversal) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: list[Tensor], tasks: Tensor) -> Tensor:
+        """As `Decoder`, but it is told the tasks' numbers (B,)."""
+        passes = len(features[-1]) // len(tasks)
+        logits: Tensor = self.network(features, tasks.repeat(passes))
+        return logits
+
+
+def decoder(prompting: str, channels: list[int], text: Tensor, size: int) -> nn.Module:
+    """A decoder with one of PROMPTINGS; other arguments are those of `ProPLNet`."""
+    if prompting == "dodnet":
+        return DynamicDecoder(DoDNet(len(text), Trunk(channels)))
+    if prompting == "clip_um":
+        return DynamicDecoder(CLIPUniversal(text.clone(), Trunk(channels)))  # no two share storage
+    return Decoder(channels, text.shape[-1], size, prompting=prompting == "pud")
+
+
 class ProPLNet(nn.Module):
     """Shared encoder; decoder S learns from masks, decoder P from pseudo-labels.
 
     Args:
         encoder: shared.
-        text: (tasks, 24, D), features of the prompts; frozen.
+        text: (tasks, 24, D), features of the prompts, frozen; for "clip_um" (tasks, D).
         size: px, of the images.
-        prompting: see `Decoder`.
+        prompting: one of PROMPTINGS.
     """
 
-    def __init__(
-        self, encoder: Encoder, text: Tensor, size: int, *, prompting: bool = True
-    ) -> None:
+    def __init__(self, encoder: Encoder, text: Tensor, size: int, prompting: str = "pud") -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoder_s = Decoder(encoder.channels, text.shape[-1], size, prompting=prompting)
-        self.decoder_p = Decoder(encoder.channels, text.shape[-1], size, prompting=prompting)
+        self.decoder_s = decoder(prompting, encoder.channels, text, size)
+        self.decoder_p = decoder(prompting, encoder.channels, text, size)
+        self.dynamic = isinstance(self.decoder_p, DynamicDecoder)
         self.text: Tensor
-        self.register_buffer("text", text)
+        self.register_buffer("text", None if self.dynamic else text)
         self.batch_statistics = any(isinstance(m, _BatchNorm) for m in encoder.modules())
+
+    def prompt(self, tasks: Tensor) -> Tensor:
+        """What the decoders are told of tasks (B,): features of their prompts, or their numbers."""
+        return tasks if self.dynamic else self.text[tasks]
 
     def encode(self, *parts: Tensor) -> list[list[Tensor]]:
         """v1 to v4 of every part of a batch, as if it were encoded alone.

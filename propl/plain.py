@@ -1,19 +1,18 @@
 """ProPL's step as the released code computes it: what `ProPL` must equal, and is measured against.
 
 Every image that is to be decoded goes through the whole network once more: encoder, text encoder
-and both decoders, whichever output is used; so N + 2 full forwards a step. Masks of dropout, losses
-and settings are those of `ProPL`, and so are the gradients.
+and both decoders, whichever output is used; so N + 2 full forwards a step. Noise, losses and
+settings are those of `ProPL`, and so are the gradients.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.augment import normalise, weak
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock
 from propl.method import ProPL
 from propl.network import Decoder
-from propl.passes import dropout
 
 
 class PlainProPL(ProPL):
@@ -23,7 +22,7 @@ class PlainProPL(ProPL):
         protocol = self.setup.protocol
         img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, protocol)
         img_u, _ = weak(batch.img_u, None, batch.key_u, protocol)
-        passes = self.config.perturbations if self.config.calibration else 1
+        passes = self.config.perturbations if self.config.uplc else 1
 
         pred_x, _ = self.both(img_x, batch.task_x, batch.key_x)
         # not under no_grad: the released code keeps the graph of every pass
@@ -43,26 +42,31 @@ class PlainProPL(ProPL):
     def both(
         self, images: Tensor, tasks: Tensor, keys: Tensor, number: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """One full forward, with the mask of the pass of that number; logits of S and of P."""
-        *skips, v4 = self.net.encoder(normalise(images))
-        text = self.text(tasks)
-        disturbed = dropout(v4, keys, self.config.dropout, number + 1).chunk(number + 1)[number]
+        """One full forward, with the noise of the pass of that number; logits of S and of P."""
+        v = self.net.encoder(normalise(images))
+        prompt = self.prompt(tasks)
+        *skips, passes = self.disturb(v, keys, number + 1)
+        disturbed = passes.chunk(number + 1)[number]
         return (
-            decode(self.net.decoder_s, [*skips, disturbed], text),
-            decode(self.net.decoder_p, [*skips, v4], text),
+            decode(self.net.decoder_s, [*skips, disturbed], prompt),
+            decode(self.net.decoder_p, v, prompt),
         )
 
-    def text(self, tasks: Tensor) -> Tensor:
-        """Features of the prompts, (B, 24, D); a benchmark reads them anew."""
-        return self.net.text[tasks]
+    def prompt(self, tasks: Tensor) -> Tensor:
+        """What the decoders are told of the tasks; a benchmark reads the text anew."""
+        return self.net.prompt(tasks)
 
 
-def decode(decoder: Decoder, features: list[Tensor], text: Tensor) -> Tensor:
-    """Logits by the blocks as they stand, in the order of the paper's figure."""
+def decode(decoder: nn.Module, features: list[Tensor], prompt: Tensor) -> Tensor:
+    """Logits of one pass by the blocks as they stand, in the order of the paper's figure."""
+    logits: Tensor
+    if not isinstance(decoder, Decoder):
+        logits = decoder(features, prompt)  # alone, a pass takes the plain way through it
+        return logits
     *skips, h = features
     for index, up in enumerate(decoder.ups):
         if decoder.prompts:
-            h = decoder.prompts[index](h, text)
+            h = decoder.prompts[index](h, prompt)
         h = up(h, skips[-1 - index])
-    logits: Tensor = decoder.out(decoder.subpixel(h))
+    logits = decoder.out(decoder.subpixel(h))
     return logits

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.networks.backbone import Backbone
-from baselines.networks.dynamic_head import COUNT, WIDTH, dynamic_head
+from baselines.networks.dynamic_head import COUNT, WIDTH, activated, dynamic_head
 
-GROUPS = 16
 CODE = 256  # width that image and text are brought to
 
 
@@ -73,16 +72,12 @@ class CLIPUniversal(nn.Module):
         self.register_buffer("text", text)
         self.backbone = backbone
         self.from_text = nn.Linear(text.shape[1], CODE)
-        self.from_image = nn.Sequential(
-            nn.GroupNorm(GROUPS, deep), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, CODE, 1)
-        )
+        self.from_image = activated(deep, nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, CODE, 1))
         self.controller = nn.Linear(2 * CODE, COUNT)
-        self.reduce = nn.Sequential(
-            nn.GroupNorm(GROUPS, fine), nn.ReLU(), nn.Conv2d(fine, WIDTH, 1)
-        )
+        self.reduce = activated(fine, nn.Conv2d(fine, WIDTH, 1))
 
-    def forward(self, images: Tensor, tasks: Tensor) -> Tensor:
-        """(B, 3, H, W) and task numbers (B,) -> logits (B, 1, H, W).
+    def forward(self, images: Tensor | list[Tensor], tasks: Tensor) -> Tensor:
+        """What the backbone reads of B images, and task numbers (B,) -> logits (B, 1, H, W).
 
         Only the channel of an image's own task is made: the others have no label to learn from.
         """

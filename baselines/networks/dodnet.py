@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.networks.backbone import Backbone
-from baselines.networks.dynamic_head import COUNT, WIDTH, dynamic_head
+from baselines.networks.dynamic_head import COUNT, WIDTH, activated, dynamic_head
 
 WIDTHS = (32, 64, 128, 256, 256)
 BLOCKS = (1, 2, 2, 2, 2)
-GROUPS = 16  # of the group norms
 
 
 class StandardConv(nn.Conv2d):
@@ -27,11 +26,6 @@ class StandardConv(nn.Conv2d):
         deviation = centred.flatten(1).var(dim=1).add(1e-12).sqrt()
         weight = centred / deviation[:, None, None, None]
         return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
-
-
-def activated(inputs: int, layer: nn.Module) -> nn.Sequential:
-    """Group norm and ReLU before a layer."""
-    return nn.Sequential(nn.GroupNorm(GROUPS, inputs), nn.ReLU(), layer)
 
 
 class Residual(nn.Module):
@@ -103,8 +97,8 @@ class DoDNet(nn.Module):
         self.controller = nn.Linear(backbone.deep + tasks, COUNT)
         self.reduce = activated(backbone.fine, nn.Conv2d(backbone.fine, WIDTH, 1))
 
-    def forward(self, images: Tensor, tasks: Tensor) -> Tensor:
-        """(B, 3, H, W) and task numbers (B,) -> logits (B, 1, H, W)."""
+    def forward(self, images: Tensor | list[Tensor], tasks: Tensor) -> Tensor:
+        """What the backbone reads of B images, and task numbers (B,) -> logits (B, 1, H, W)."""
         deep, fine = self.backbone(images)
         number = F.one_hot(tasks, self.tasks).to(deep.dtype)
         parameters = self.controller(torch.cat((self.pool(deep).flatten(1), number), dim=1))

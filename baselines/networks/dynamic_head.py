@@ -1,11 +1,19 @@
 """Three 1x1 convolutions whose weights a controller makes for each image (Zhang et al., 2021)."""
 
-from torch import Tensor
+from math import gcd
+
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+GROUPS = 16  # of the group norms
 WIDTH = 8  # of the map that enters, and of the two hidden layers
 _SHAPES = ((WIDTH, WIDTH), (WIDTH, WIDTH), (1, WIDTH))
 COUNT = sum(rows * columns + rows for rows, columns in _SHAPES)  # 153 numbers an image
+
+
+def activated(inputs: int, *layers: nn.Module) -> nn.Sequential:
+    """Group norm and ReLU before some layers; fewer groups where 16 do not divide the width."""
+    return nn.Sequential(nn.GroupNorm(gcd(GROUPS, inputs), inputs), nn.ReLU(), *layers)
 
 
 def dynamic_head(features: Tensor, parameters: Tensor) -> Tensor:

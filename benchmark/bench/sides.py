@@ -87,7 +87,7 @@ class PlainLoop(Side):
     def do(self, step: int) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.plan.protocol, step, self.total)
-        clock = Clock(step, self.total)
+        clock = Clock(step, self.total, self.method.stages - 1)
         self.method.update(self.batches.at(step), clock, self.optimizer)
         self.method.after_step(clock)
 
@@ -112,6 +112,7 @@ class Ours(Side):
             self.plan.protocol,
             self.total,
             execution,
+            self.method.stages - 1,
         )
         self._guard = Finite(self.plan.device)
 

@@ -1,7 +1,8 @@
 """Speed of one method's training step, beside a plain loop over the same losses.
 
 The plain loop is what one would write first: fp32, memory as it comes, nothing compiled, no graph,
-the optimiser one tensor after another. The two take turns in one process.
+the optimiser one tensor after another. The two take turns in one process. Of a method of several
+stages it is a step of the last, with background as pseudo-labels; `begin` is not called.
 """
 
 import time

@@ -8,7 +8,7 @@ from torch import nn
 from baselines.fixmatch import FixMatch
 from baselines.networks.segnet import DeepLabSegNet, UNetSegNet
 from baselines.semi import SemiSupervised
-from benchmark.augment import normalise, strong
+from benchmark.augment import standardise, strong
 from benchmark.boxes import boxes, paste
 from benchmark.method import Clock
 from benchmark.pseudo import pseudo
@@ -47,8 +47,8 @@ def test_the_loss_is_that_of_the_strong_view_against_the_mixed_weak_labels():
         img_w = method.weak_u(given)
         box = boxes(given.key_u, 32)
         img_s = strong(img_w, given.key_u)
-        logits = method.net(normalise(paste(img_s, img_s.roll(1, 0), box)))
-        probs = method.net(normalise(img_w)).softmax(1)
+        logits = method.net(standardise(paste(img_s, img_s.roll(1, 0), box)))
+        probs = method.net(standardise(img_w)).softmax(1)
         log_probs = logits.log_softmax(1)
     total, kept = 0.0, 0
     for i in range(4):
@@ -84,7 +84,7 @@ def test_pseudo_labels_carry_no_gradient():
     terms = method.losses(batch(), CLOCK)
     assert not terms["kept"].requires_grad
     alone = gradients(method, {"loss_u": terms["loss_u"]})
-    logits = method.net(normalise(method.weak_u(batch())))
+    logits = method.net(standardise(method.weak_u(batch())))
     assert logits.requires_grad
     assert all(gradient.isfinite().all() for gradient in alone.values())
 

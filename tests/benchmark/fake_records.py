@@ -43,11 +43,17 @@ def make_record(method="propl", split="1_4", seed=0, preset="paper", tasks=tuple
     return replace(record, **changes)
 
 
+def make_exchanged(prompting="pud", noise="dropout", uplc=True, **changes):
+    """ProPL with parts exchanged or left out, tagged as a run of it is."""
+    config = {"prompting": prompting, "noise": noise, "uplc": uplc}
+    usual = {"prompting": "pud", "noise": "dropout", "uplc": True}
+    tag = ",".join(f"{k}={v}".lower() for k, v in config.items() if v != usual[k])
+    return make_record("propl", tag=tag, config=config, **changes)
+
+
 def make_ablation(pud: bool, uplc: bool, **changes):
-    """ProPL with parts left out, tagged as a run of it is."""
-    flags = {"prompting": pud, "calibration": uplc}
-    tag = ",".join(f"{name}=false" for name, value in flags.items() if not value)
-    return make_record("propl", tag=tag, config=flags, **changes)
+    """ProPL with parts left out."""
+    return make_exchanged("pud" if pud else "none", uplc=uplc, **changes)
 
 
 def make_run(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fake_records import make_ablation, make_record, make_run
+from fake_records import make_exchanged, make_record, make_run
 
 from benchmark.dataset import Dataset
 from benchmark.dataset import load as load_images
@@ -25,12 +25,12 @@ def run(dice, method="propl", split="1_4", **changes):
     return make_run(make_record(method, split, **changes), dice, images=IMAGES)
 
 
-def ablation(dice, **changes):
-    return make_run(make_ablation(pud=False, uplc=True, **changes), dice, images=IMAGES)
+def ablation(dice, prompting="none", **changes):
+    return make_run(make_exchanged(prompting, **changes), dice, images=IMAGES)
 
 
 def perturbed(dice, n, split="1_4", **changes):
-    config = {"perturbations": n, "prompting": True, "calibration": True}
+    config = {"perturbations": n, "prompting": "pud", "uplc": True}
     tag = "" if n == 2 else f"perturbations={n}"
     return run(dice, split=split, tag=tag, **({"config": config} | changes))
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms.v2 import Normalize
 
 from benchmark import views_cpu
-from benchmark.augment import normalise, strong, weak, weak_input
+from benchmark.augment import normalise, standardise, strong, weak, weak_input
 from benchmark.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 from benchmark.data import Batches, Resident
+from benchmark.intensity import blend
 from benchmark.keys import beta, derive, stable_key, step_keys, uniform
 from benchmark.protocol import Protocol
 
@@ -221,6 +223,23 @@ def test_a_networks_weak_input_is_the_normalised_weak_view(channels, masked, loo
         torch.testing.assert_close(seen, normalise(view), rtol=0, atol=off)
         assert torch.equal(moved_too, moved)
         assert seen.shape == (5, 3, 33, 33)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_standardised_images_are_torchvisions(channels):
+    images = stored(2, channels).float() / 255
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = Normalize(mean, deviation)(images.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(standardise(images), expected)
+    assert torch.equal(standardise(stored(2, channels)), standardise(images))
+
+
+def test_a_strong_view_of_grey_shows_its_brightness_only_where_it_is_standardised():
+    """`normalise` undoes it, so that most strong views would be the weak one."""
+    images = 0.25 + stored(64).float() / 1020  # in [0.25, 0.5]: jitter cuts nothing off
+    changed = blend(images, 0.0, torch.full((64,), 1.3))
+    torch.testing.assert_close(normalise(changed), normalise(images), rtol=0, atol=1e-4)
+    assert (standardise(changed) - standardise(images)).abs().mean() > 0.3
 
 
 def test_an_image_that_learns_gets_its_gradient():

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from baselines.unet import UNet
-from benchmark.augment import normalise, weak
+from benchmark.augment import weak_input
 from benchmark.bench import phases as phases_module
 from benchmark.bench import rates, suite
 from benchmark.bench.count import count, kernels
@@ -242,7 +242,7 @@ def test_a_step_is_charged_to_its_phases_and_left_as_it_was(monkeypatch, ours):
     """The clock counts calls of what is timed: each phase holds its own."""
     import baselines.supervised as supervised
 
-    original = supervised.weak
+    original = supervised.weak_input
     seen = []
     real = Stopwatch.phase
 
@@ -255,7 +255,7 @@ def test_a_step_is_charged_to_its_phases_and_left_as_it_was(monkeypatch, ours):
     assert seen[0] == FORWARD
     assert set(seen) == set(PHASES)
     assert min(seconds.values()) > 0
-    assert supervised.weak is original
+    assert supervised.weak_input is original
     assert "gather" not in vars(ours.batches)
 
 
@@ -265,7 +265,7 @@ def test_input_alone_is_the_batch_and_its_views(plan):
 
     def by_hand():
         batch = side.batches.at(0)
-        normalise(weak(batch.img_x, batch.mask_x, batch.key_x, plan.protocol)[0])
+        weak_input(batch.img_x, batch.mask_x, batch.key_x, plan.protocol)
 
     expected = count(by_hand)
     assert count(again) == expected

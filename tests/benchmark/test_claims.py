@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_records import make_ablation, make_record, save_run
+from fake_records import make_ablation, make_exchanged, make_record, save_run
 
 from benchmark.audit.printed import Claim, Interval
 from benchmark.audit.printed_csv import read_claims
@@ -164,6 +164,32 @@ def test_ablations_are_rivals_only_by_name():
 
 
 @pytest.mark.parametrize(
+    ("right", "settings"),
+    [
+        ("ProPL +CLIP-UM prompting", {"prompting": "clip_um"}),
+        ("ProPL +DoDNet prompting", {"prompting": "dodnet"}),
+        ("ProPL +Gaussian noise", {"noise": "gaussian"}),
+    ],
+)
+def test_what_was_exchanged_is_a_rival_by_name_only(right, settings):
+    other = make_run(make_exchanged(**settings), 0.5, own=OWN[2])
+    checked = check(a_claim(right=right), [make_run(PROPL, 0.6, own=OWN[1]), other])
+    assert (checked.verdict, checked.ours.right) == (HOLDS, right)
+    assert check(a_claim(right="best:other"), [make_run(PROPL), other]).ours is None
+
+
+def test_claims_on_exchanged_parts_are_read_from_the_disk(tmp_path):
+    save_run(tmp_path, make_record(split="1_16"), 0.8)
+    settings = {"prompting": "clip_um"}, {"prompting": "dodnet"}, {"noise": "gaussian"}
+    for own, dice in zip(settings, (0.7, 0.6, 0.5), strict=True):
+        save_run(tmp_path, make_exchanged(**own, split="1_16"), dice)
+    checked = {c.claim.id: c for c in check_claims(tmp_path)}
+    assert [checked[name].ours.value for name in ("c16", "c17")] == pytest.approx([10, 20])
+    assert checked["c18"].metric.key == "iou"
+    assert checked["c18"].ours.right == "ProPL +Gaussian noise"
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         (make_record("unet", split="1_8"), "U-Net lacks a run of all tasks at 1/4"),
@@ -271,7 +297,7 @@ def test_settings_younger_than_a_record_are_no_departure():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"right": "ProPL +Gaussian noise"}, {"left": "SAM"}, {"right": "best:foundation model"}],
+    [{"right": "ProPL +uniform noise"}, {"left": "SAM"}, {"right": "best:foundation model"}],
 )
 def test_what_no_run_can_answer_says_so(changes):
     checked = check(a_claim(**changes), [make_run(PROPL), make_run(UNET)])
@@ -300,7 +326,9 @@ def test_every_claim_of_the_paper_gets_an_answer(results):
     assert checked["c9"].verdict == OPEN
     assert checked["c12"].ours.value == pytest.approx(-20)
     assert {c.claim.id for c in checked.values() if c.verdict == FAILS} == {"c12", "c13", "c19"}
-    assert checked["c18"].reasons == ("no run of usbench is 'ProPL +Gaussian noise'",)
+    lacking = "ProPL +{} lacks a run of all tasks at 1/16".format
+    for name, exchanged in (("c16", "CLIP-UM prompting"), ("c18", "Gaussian noise")):
+        assert checked[name].reasons == (lacking(exchanged),)
 
 
 @pytest.mark.parametrize("form", FORMATS)

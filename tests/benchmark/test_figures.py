@@ -98,7 +98,7 @@ def test_what_is_left_out_is_said_and_that_older_files_stay(numbers, tmp_path):
     said = []
     make_all(numbers, None, out, say=said.append)
     assert said[0].startswith("left out a run: ")
-    assert "seed0+prompting=false.json" in said[0]
+    assert "seed0+prompting=none.json" in said[0]
     assert said[1].startswith("left out prompting (older files stay): no run of ProPL without")
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from fake_records import make_ablation, make_record, make_run
+from fake_records import make_ablation, make_exchanged, make_record, make_run
 from figure_records import IMAGES, ablation, perturbed, run, runs_of, texts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,8 @@ def test_the_papers_own_protocol_is_not_marked_as_another():
 
 # Figure 2
 
+WITHOUT = prompting.WITHOUT
+
 
 def test_prompting_takes_propl_with_and_without_pud_and_nothing_else():
     data = prompting.prepare(
@@ -56,17 +59,40 @@ def test_prompting_takes_propl_with_and_without_pud_and_nothing_else():
         )
     )
     assert data.with_pud["1_4"].dice == pytest.approx(82)  # mean over seeds
-    assert data.without["1_4"].dice == pytest.approx(60)
-    assert data.gain["1_4"].dice == pytest.approx(22)
+    assert list(data.others) == list(data.gains) == [WITHOUT]
+    assert data.others[WITHOUT]["1_4"].dice == pytest.approx(60)
+    assert data.gains[WITHOUT]["1_4"].dice == pytest.approx(22)
     assert data.with_pud["1_4"].low < 82 < data.with_pud["1_4"].high
     assert data.with_pud["1_8"].dice == pytest.approx(90)
-    assert data.with_pud["1_16"] is data.without["1_8"] is data.gain["1_8"] is None
+    assert data.with_pud["1_16"] is data.others[WITHOUT]["1_8"] is None
+    assert data.gains[WITHOUT]["1_8"] is None
     assert "Seeds 0, 1" in data.footer
+
+
+def test_other_promptings_are_drawn_where_they_were_run():
+    runs = run(0.8), ablation(0.6), ablation(0.74, "clip_um"), ablation(0.79, "dodnet")
+    noisy = make_run(make_exchanged("dodnet", noise="gaussian"), 0.1, images=IMAGES)
+    data = prompting.prepare(runs_of(*runs, noisy))
+    assert [gain["1_4"].dice for gain in data.gains.values()] == pytest.approx([20, 6, 1])
+    scores, gains = prompting.draw(data).axes
+    assert [bar.get_height() for bar in scores.patches] == pytest.approx([80, 60, 74, 79])
+    assert [bar.get_height() for bar in gains.patches] == pytest.approx([20, 6, 1])
+    labels = scores.get_legend_handles_labels()[1] + gains.get_legend_handles_labels()[1]
+    assert {"with CLIP-UM's prompting", "our runs, over DoDNet's prompting"} <= set(labels)
+    boxes = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in scores.patches)
+    assert all(left[1] <= right[0] for left, right in pairwise(boxes))
+
+
+def test_another_prompting_is_enough_for_a_figure():
+    data = prompting.prepare(runs_of(run(0.8), ablation(0.7, "dodnet")))
+    assert [row.title for row in data.others] == ["ProPL +DoDNet prompting"]
+    _, gains = prompting.draw(data).axes
+    assert [bar.get_height() for bar in gains.patches] == pytest.approx([10])
 
 
 def test_the_difference_is_paired():
     """Images move both runs alike, so their difference is nearly certain."""
-    gain = prompting.prepare(runs_of(run(0.8), ablation(0.6))).gain["1_4"]
+    gain = prompting.prepare(runs_of(run(0.8), ablation(0.6))).gains[WITHOUT]["1_4"]
     assert gain.high - gain.low < 1e-9
     assert gain.low == pytest.approx(20)
 
@@ -76,7 +102,7 @@ def test_few_groups_have_no_interval_of_the_difference_either():
         make_run(make(), 0.8, images=2)
         for make in (make_record, partial(make_ablation, False, True))
     ]
-    gain = prompting.prepare(runs_of(*few)).gain["1_4"]
+    gain = prompting.prepare(runs_of(*few)).gains[WITHOUT]["1_4"]
     assert (gain.dice, gain.low, gain.high) == (pytest.approx(0), None, None)
 
 
@@ -106,7 +132,7 @@ def test_the_papers_marks_stand_only_beside_runs():
 
 
 def test_no_ablation_no_figure():
-    with pytest.raises(LeftOutError, match="--set prompting=false"):
+    with pytest.raises(LeftOutError, match="--set prompting=none"):
         prompting.prepare(runs_of(run(0.8)))
 
 

@@ -32,3 +32,15 @@ def test_a_record_from_before_has_no_execution(tmp_path):
     del fields["execution"]
     path.write_text(json.dumps(fields))
     assert record.load(path).execution == {}
+
+
+def test_settings_of_an_older_record_are_read_in_todays_names(tmp_path):
+    older = {"perturbations": 2, "prompting": False, "calibration": True}
+    path = record.save(
+        make_record(tag="prompting=false", config=older), pd.DataFrame({"id": ["a"]}), tmp_path
+    )
+    (found,) = record.load_all(tmp_path)
+    assert found.config == {
+        "perturbations": 2, "prompting": "none", "uplc": True, "noise": "dropout", "sigma": 0.6547,
+    }  # fmt: skip
+    assert record.path_of(tmp_path, found.name) == path

@@ -240,7 +240,7 @@ def test_the_caption_says_how_the_runs_were_made():
     assert "interval" not in mini.caption
     assert "Precision" not in mini.caption
     assert "Wilcoxon" not in mini.caption
-    assert "Preset mini, not the paper's protocol: 64×64 px, 150 steps a task" in mini.caption
+    assert "Preset mini, not the paper's protocol: 64×64 px, 60 steps a task" in mini.caption
     assert "Seed 7. " in mini.caption
     assert "encoder weights packaged" in mini.caption
 

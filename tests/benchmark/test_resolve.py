@@ -1,8 +1,11 @@
 """With which encoder and weights a method begins: the preset's where it can, or an error."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmark.resolve import Request, RunError, resolve
+from dataset_builders.errors import UsageError
 
 
 def began(small_data, method, preset="mini", **overrides):
@@ -26,6 +29,22 @@ def began(small_data, method, preset="mini", **overrides):
 )
 def test_a_preset_means_wherever_it_can_be(small_data, method, preset, expected):
     assert began(small_data, method, preset) == expected
+
+
+def test_a_method_s_name_may_stand_before_its_settings(small_data):
+    overrides = {"propl.prompting": "dodnet", "propl.perturbations": "3", "rate": "0.5"}
+    request = Request("propl", "1_4", preset="mini", overrides=overrides, data=small_data)
+    plan = resolve(request)
+    assert plan.tag == "perturbations=3,prompting=dodnet"
+    assert (plan.config.prompting, plan.config.perturbations) == ("dodnet", 3)
+    assert plan.protocol.rate == 0.5
+    assert plan.settings == resolve(replace(request, overrides=plain(overrides))).settings
+    with pytest.raises(UsageError, match=r"propl\.prompting=dodnet: 'propl' is not the method"):
+        resolve(replace(request, method="unet"))
+
+
+def plain(overrides):
+    return {name.rpartition(".")[2]: value for name, value in overrides.items()}
 
 
 def test_what_is_asked_for_and_can_be_is_done(small_data):

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 SCENARIOS = ("unet:FH:LA,OT", "propl:FH,OT")
+ALL_SCENARIOS = (*SCENARIOS, "stpp:FH")
 
 
-def kill(data: Path, out: Path, kills: int) -> list[dict]:
+def kill(data: Path, out: Path, kills: int, scenarios: tuple[str, ...]) -> list[dict]:
     script = Path(__file__).with_name("kill_again.py")
     done = subprocess.run(
-        [sys.executable, script, data, out, str(kills), *SCENARIOS],
+        [sys.executable, script, data, out, str(kills), *scenarios],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[2])},
         capture_output=True,
         text=True,
@@ -41,22 +42,23 @@ def contents(results: Path) -> Iterator[tuple[str, object]]:
             yield name, path.read_bytes()
 
 
-def same_as_never_killed(out: Path, attempts: list[dict], kills: int) -> None:
-    for scenario in SCENARIOS:
+def same_as_never_killed(data: Path, out: Path, kills: int, scenarios: tuple[str, ...]) -> None:
+    attempts = kill(data, out, kills, scenarios)
+    for scenario in scenarios:
         of_scenario = [a for a in attempts if Path(a["results"]).parent == out / scenario]
         assert [a["status"] for a in of_scenario].count(-signal.SIGKILL) == kills
         whole, *killed = sorted({Path(a["results"]) for a in of_scenario}, reverse=True)
         expected = dict(contents(whole))
-        assert len(expected) == (4 if scenario.startswith("propl") else 6)
+        assert len(expected) == (6 if scenario.startswith("unet") else 4)
         assert killed
         for results in killed:
             assert str(dict(contents(results))) == str(expected), results
 
 
 def test_killed_at_random_points_a_run_ends_with_the_same_bits(small_data, tmp_path):
-    same_as_never_killed(tmp_path, kill(small_data, tmp_path, 5), 5)
+    same_as_never_killed(small_data, tmp_path, 5, SCENARIOS)
 
 
 @pytest.mark.slow
 def test_killed_at_many_random_points_a_run_ends_with_the_same_bits(small_data, tmp_path):
-    same_as_never_killed(tmp_path, kill(small_data, tmp_path, 25), 25)
+    same_as_never_killed(small_data, tmp_path, 25, ALL_SCENARIOS)

@@ -276,10 +276,10 @@ def test_a_finished_record_is_not_overwritten_unasked(small_data, tmp_path):
 
 def test_an_ablation_has_a_record_of_its_own(small_data, tmp_path):
     asked = small_run(small_data, tmp_path, "propl", tasks=("FH",))
-    changed = replace(asked, overrides={**TINY, "prompting": "false", "calibration": "false"})
-    assert run(changed).name == "seed0+prompting=false,calibration=false.json"
+    changed = replace(asked, overrides={**TINY, "prompting": "none", "uplc": "false"})
+    assert run(changed).name == "seed0+prompting=none,uplc=false.json"
     assert resolve(replace(asked, variant="released")).tag == "released"
-    assert resolve(replace(asked, overrides={**TINY, "prompting": "true"})).tag == ""
+    assert resolve(replace(asked, overrides={**TINY, "propl.prompting": "pud"})).tag == ""
 
 
 def test_the_released_variant_is_the_released_code(small_data, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmark.protocol import PRESETS, Protocol
-from benchmark.settings import choose, override, parse_overrides
+from benchmark.settings import choose, override, parse_overrides, unprefixed
 from dataset_builders.errors import UsageError
 
 
@@ -45,6 +45,30 @@ def test_an_assignment_has_a_name_and_a_value(text):
 def test_a_name_given_twice_is_refused():
     with pytest.raises(UsageError, match="twice"):
         parse_overrides(["a=1", "a=2"])
+
+
+def test_a_method_s_name_may_stand_before_its_settings():
+    given = {"propl.noise": "gaussian", "uplc": "false", "size": "64"}
+    expected = {"noise": "gaussian", "uplc": "false", "size": "64"}
+    assert unprefixed(given, "propl", ["noise", "uplc"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"unet.noise": "x"},
+            r"--set unet\.noise=x: 'unet' is not the method.*write propl\.noise=x",
+        ),
+        ({"propl.size": "64"}, "unknown setting of propl 'size'.*choose one of: noise, uplc"),
+        ({"propl.noise": "x", "noise": "y"}, "--set noise is given twice: x and y"),
+        ({".noise": "x"}, "'' is not the method of this run"),
+        ({"propl.propl.noise": "x"}, "'propl.propl' is not the method of this run"),
+    ],
+)
+def test_another_method_s_settings_are_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        unprefixed(given, "propl", ["noise", "uplc"])
 
 
 def test_choose_takes_known_names_only():

@@ -3,14 +3,14 @@ from math import nan
 from statistics import fmean, stdev
 
 import pytest
-from fake_records import make_ablation, make_images, make_record, make_run
+from fake_records import make_ablation, make_exchanged, make_images, make_record, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.methods import METHODS
 from benchmark.mixture import MixtureError
 from benchmark.paper import PaperError, Place, read_paper
-from benchmark.tables import COLUMNS, MEAN, METRICS, TABLES, Row
+from benchmark.tables import COLUMNS, IN_TEXT, MEAN, METRICS, TABLES, Row
 from dataset_builders.tasks import TASKS
 
 PAPER = read_paper()
@@ -45,7 +45,7 @@ def test_the_papers_means_are_the_means_of_its_tasks(number):
 def test_the_papers_values_stand_in_their_cells():
     assert cells(number=1)[DICE][UNET]["BC"].paper == 64.15
     assert cells(number=3)[IOU][PROPL][MEAN].paper == 77.46
-    assert cells(number=4)[DICE][Row("propl", pud=False)]["LA"].paper == 17.75
+    assert cells(number=4)[DICE][Row("propl", prompting="none")]["LA"].paper == 17.75
     assert cells(number=6)[DICE][Row("propl", uplc=False)][MEAN].paper == 83.84
     assert all(cell.paper is None for line in cells()[HD95].values() for cell in line.values())
 
@@ -199,6 +199,36 @@ def test_runs_of_other_images_are_not_paired():
         cells(one, replace(other, images={**other.images, "FH": regrouped}))
 
 
+@pytest.mark.parametrize(
+    ("tag", "title"),
+    [
+        ("", "ProPL"),
+        ("prompting=false", "ProPL -PuD"),
+        ("prompting=false,calibration=false", "ProPL -PuD -UPLC"),
+        ("calibration=false", "ProPL -UPLC"),
+        ("prompting=none,uplc=false", "ProPL -PuD -UPLC"),
+    ],
+)
+def test_ablations_of_older_records_are_known_too(tag, title):
+    assert TABLES[6].row_of(make_record(tag=tag)).title == title
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [
+        ({"prompting": "clip_um"}, "ProPL +CLIP-UM prompting"),
+        ({"prompting": "dodnet"}, "ProPL +DoDNet prompting"),
+        ({"noise": "gaussian"}, "ProPL +Gaussian noise"),
+    ],
+)
+def test_what_the_text_alone_has_is_in_no_table(settings, title):
+    record = make_exchanged(**settings)
+    assert [row.title for row in IN_TEXT if row.owns(record)] == [title]
+    assert not any(row.owns(make_record()) for row in IN_TEXT)
+    assert not any(row.owns(replace(record, tag=f"{record.tag},sigma=0.1")) for row in IN_TEXT)
+    assert not any(table.row_of(record) for table in TABLES.values())
+
+
 def test_ablations_are_told_by_their_flags_and_stay_out_of_the_main_tables():
     every = [
         make_run(make_ablation(pud, uplc), 0.1 + 0.2 * pud + 0.4 * uplc)
@@ -221,7 +251,12 @@ def test_ablations_are_told_by_their_flags_and_stay_out_of_the_main_tables():
         make_record(split="1_8"),
         make_record(tag="perturbations=3", config={"perturbations": 3}),
         make_record(tag="released", variant="released"),
-        make_record(tag="prompting=false,rate=2", config={"prompting": False, "rate": 2}),
+        make_record(tag="prompting=none,weight=2", config={"prompting": "none", "weight": 2.0}),
+        make_record(tag="prompting=false,weight=2"),
+        make_record(tag="released,prompting=none", variant="released"),
+        make_exchanged("dodnet"),
+        make_exchanged("clip_um", uplc=False),
+        make_exchanged(noise="gaussian"),
         make_record(method="of somebody else"),
     ],
 )

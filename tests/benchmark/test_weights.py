@@ -78,6 +78,17 @@ def test_nothing_that_training_began_from_is_needed(tmp_path, monkeypatch, kind)
     assert all(torch.equal(state[name], now) for name, now in loaded.state_dict().items())
 
 
+def test_weights_of_before_there_were_more_promptings_are_read(tmp_path):
+    protocol = Protocol(size=32, encoder="test_efficientnet", weights="none", text="random")
+    method = ProPL(ProPL.Config(prompting="none", uplc=False), Setup(("LA",), protocol, 7))
+    save_weights(tmp_path / "file", method, {})
+    state, values = tensors.read(tmp_path / "file")
+    config = {k: v for k, v in values["config"].items() if k not in ("noise", "sigma", "uplc")}
+    config |= {"prompting": False, "calibration": False}
+    tensors.write(tmp_path / "older", state, {**values, "config": config})
+    assert load_method(tmp_path / "older").config == method.config
+
+
 def test_without_weights_nothing_is_kept_and_the_error_says_how(small_data, tmp_path):
     asked = small_run(small_data, tmp_path, tasks=("FH",))
     name = load_record(run(asked)).name

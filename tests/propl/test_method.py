@@ -1,14 +1,19 @@
 """ProPL's rules: which loss teaches what, the pseudo-label's formula, the variants."""
 
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Setup
 from benchmark.protocol import Protocol
+from benchmark.settings import today
 from dataset_builders.errors import UsageError
 from dataset_builders.tasks import TASKS
-from propl.method import ProPL
+from propl import method as method_module
+from propl.method import NOISES, ProPL
+from propl.network import PROMPTINGS
 
 PROTOCOL = Protocol(
     size=32, batch=4, steps=2, encoder="test_efficientnet", weights="none", text="random"
@@ -70,11 +75,17 @@ def test_alpha_and_the_text_adapters_learn():
             assert not torch.equal(parameter, before[name]), name
 
 
-def test_dropout_is_on_the_deepest_map_only():
-    method = make()
+@pytest.mark.parametrize("noise", NOISES)
+def test_noise_is_on_the_deepest_map_only(noise):
     v = [torch.ones(1, 8, 4, 4) for _ in range(4)]
-    disturbed = method.disturb(v, torch.tensor([1]))
+    disturbed = make(noise=noise).disturb(v, torch.tensor([1]))
     assert all(torch.equal(a, b) for a, b in zip(disturbed[:3], v[:3], strict=True))
+    assert not torch.equal(disturbed[3], v[3])
+
+
+def test_dropout_takes_three_of_ten_elements():
+    v = [torch.ones(1, 8, 4, 4) for _ in range(4)]
+    disturbed = make().disturb(v, torch.tensor([1]))
     values = set(disturbed[3].unique().tolist())
     assert len(values) == 2
     assert 0.0 in values
@@ -104,7 +115,7 @@ def test_the_pseudo_label_is_equations_4_and_5(settings, formula, monkeypatch):
 
 
 def test_without_calibration_one_disturbed_pass_is_the_target(monkeypatch):
-    method = make(calibration=False)
+    method = make(uplc=False)
     logits = torch.randn(2, 1, 32, 32)
     calls = []
 
@@ -116,6 +127,46 @@ def test_without_calibration_one_disturbed_pass_is_the_target(monkeypatch):
     target = method.pseudo_label(*NOTHING)
     assert torch.allclose(target, logits.sigmoid())
     assert calls == [2]
+
+
+@pytest.mark.parametrize("prompting", PROMPTINGS)
+def test_images_of_two_tasks_in_one_batch_give_what_they_give_alone(prompting):
+    method = make(prompting=prompting).double().eval()
+    images, tasks = torch.rand(2, 3, 32, 32).double(), torch.tensor([2, 5])
+    together = method.predict(images, tasks)
+    for i in range(2):
+        alone = method.predict(images[i : i + 1], tasks[i : i + 1])
+        assert torch.allclose(together[i], alone[0], atol=1e-10)
+    exchanged = method.predict(images, tasks.flip(0))
+    told = (together - exchanged).abs().amax(dim=(1, 2, 3)) > 1e-6
+    assert told.tolist() == [prompting != "none"] * 2
+
+
+@pytest.mark.parametrize("prompting", ["clip_um", "dodnet"])
+def test_what_makes_the_filters_learns(prompting):
+    method = make(prompting=prompting).train()
+    method.update(make_batch(), CLOCK, torch.optim.SGD(method.parameters(), lr=0.1))
+    for name, parameter in method.net.named_parameters():
+        if name.startswith("decoder"):
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_one_hot_prompting_needs_no_text_encoder(monkeypatch):
+    monkeypatch.setattr(method_module, "text_features", lambda *a, **k: pytest.fail("it is read"))
+    make(prompting="dodnet")
+
+
+@pytest.mark.parametrize("prompting", PROMPTINGS)
+def test_trained_weights_need_none_and_hold_no_tensor_twice(prompting):
+    method = make(prompting=prompting)
+    config = ProPL.Config(prompting=prompting)
+    blank = ProPL(config, replace(SETUP, blank=True))
+    blank.load_state_dict(method.state_dict())
+    places = [value.data_ptr() for value in method.state_dict().values()]
+    assert len(places) == len(set(places))
+    images, tasks = torch.rand(2, 3, 32, 32), torch.tensor([0, 7])
+    assert torch.equal(blank.eval().predict(images, tasks), method.eval().predict(images, tasks))
 
 
 def test_prediction_is_decoder_p_s():
@@ -145,10 +196,27 @@ def test_every_variant_names_settings_that_exist(variant):
     assert set(ProPL.variants[variant]) <= set(known)
 
 
-@pytest.mark.parametrize("wrong", [{"perturbations": 0}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"perturbations": 0}, {"dropout": 1.0}, {"sigma": -1.0}),
+        *({"prompting": "clip"}, {"prompting": "false"}, {"noise": "uniform"}),
+    ],
+    ids=str,
+)
 def test_settings_refuse_nonsense(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         ProPL.Config(**wrong)
+
+
+def test_settings_of_older_records_are_todays():
+    """They had other names and values, and lacked those that have come since."""
+    older = {"perturbations": 2, "dropout": 0.3, "weight": 6.0, "power": 1.0, "hard": False}
+    assert today(older | {"prompting": True, "calibration": True}) == asdict(ProPL.Config())
+    ablation = today(older | {"prompting": False, "calibration": False})
+    assert ProPL.Config(**ablation) == ProPL.Config(prompting="none", uplc=False)
+    for config in (ProPL.Config(), ProPL.Config(prompting="dodnet", noise="gaussian", sigma=0.1)):
+        assert today(asdict(config)) == asdict(config)
 
 
 def test_bce_dice_of_a_perfect_and_an_inverted_prediction():

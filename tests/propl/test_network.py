@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from baselines.networks.dynamic_head import dynamic_head
 from baselines.networks.encoders import Encoder
-from propl.network import Decoder, Prompting, ProPLNet, positions
+from propl.network import Decoder, Prompting, ProPLNet, Trunk, decoder, positions
 from propl.prompts import TOKENS
 
 CONVNEXT = [96, 192, 384, 768]  # channels of v1 to v4
@@ -16,16 +17,58 @@ def count(module: torch.nn.Module) -> int:
 
 
 @pytest.fixture(scope="module")
-def decoder():
+def whole():
     return Decoder(CONVNEXT, 768, 224)
 
 
-def test_parameters_are_those_of_the_paper_s_network(decoder):
-    assert count(decoder) == 14_357_953
-    assert [count(block) for block in decoder.prompts] == [5_322_073, 1_481_389, 445_858]
-    assert [count(block) for block in decoder.ups] == [5_162_496, 1_291_008, 322_944]
-    assert count(decoder.subpixel) == 332_160
-    assert count(decoder.out) == 25
+def test_parameters_are_those_of_the_paper_s_network(whole):
+    assert count(whole) == 14_357_953
+    assert [count(block) for block in whole.prompts] == [5_322_073, 1_481_389, 445_858]
+    assert [count(block) for block in whole.ups] == [5_162_496, 1_291_008, 322_944]
+    assert count(whole.subpixel) == 332_160
+    assert count(whole.out) == 25
+
+
+@pytest.mark.parametrize(
+    ("prompting", "own"),
+    [
+        # norms before pooling and before the 8 maps, those 8 maps, what makes 153 numbers
+        ("dodnet", 2 * 768 + 2 * 24 + (24 + 1) * 8 + (768 + 8 + 1) * 153),
+        # text and image, brought to 256 each, make them
+        (
+            "clip_um",
+            2 * 768 + 2 * 24 + (24 + 1) * 8 + (768 + 1) * 256 * 2 + (2 * 256 + 1) * 153,
+        ),
+        ("none", 25),
+    ],
+)
+def test_other_promptings_exchange_the_guides_and_the_last_convolution(prompting, own, whole):
+    text = torch.zeros(8, 768) if prompting == "clip_um" else torch.zeros(8, TOKENS, 768)
+    other = decoder(prompting, CONVNEXT, text, 224)
+    assert count(other) == count(whole.ups) + count(whole.subpixel) + own
+
+
+@pytest.mark.parametrize("prompting", ["dodnet", "clip_um"])
+def test_filters_are_made_of_the_pooled_v4_of_each_pass(prompting):
+    torch.manual_seed(0)
+    small = decoder(prompting, SMALL, torch.randn(3, 16), 64).double().eval()
+    *skips, v4 = [level.double() for level in features(2)]
+    tasks = torch.tensor([2, 0])
+    passes = torch.cat((v4, -v4, v4.flip(0)))
+    together = small([*skips, passes], tasks).chunk(3)
+    for own, logits in zip(passes.chunk(3), together, strict=True):
+        assert torch.allclose(logits, small([*skips, own], tasks), atol=1e-12)
+    network, trunk = small.network, small.network.backbone
+    assert isinstance(trunk, Trunk)
+    deep, fine = trunk([*skips, v4])
+    assert deep is v4
+    pooled = network.pool(v4) if prompting == "dodnet" else network.from_image(v4)
+    told = (
+        torch.eye(3).double() if prompting == "dodnet" else network.from_text(network.text).relu()
+    )
+    parameters = network.controller(torch.cat((pooled.flatten(1), told[tasks]), dim=1))
+    expected = dynamic_head(network.reduce(fine), parameters)
+    assert torch.allclose(together[0], expected, atol=1e-12)
 
 
 def test_the_encoder_is_convnext_tiny_with_four_maps():
@@ -121,9 +164,9 @@ def test_logits_are_those_of_the_blocks_one_after_the_other():
         assert torch.allclose(ours, theirs, rtol=1e-9)
 
 
-def test_checkpoints_hold_weights_and_statistics_of_the_blocks_only(decoder):
-    assert not [name for name in decoder.state_dict() if "place" in name]
-    assert "ups.2.conv_block.norm2.running_var" in decoder.state_dict()
+def test_checkpoints_hold_weights_and_statistics_of_the_blocks_only(whole):
+    assert not [name for name in whole.state_dict() if "place" in name]
+    assert "ups.2.conv_block.norm2.running_var" in whole.state_dict()
 
 
 def test_text_is_frozen_and_kept_with_the_weights():

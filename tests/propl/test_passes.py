@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.keys import uniform
 from propl.network import Decoder
-from propl.passes import dropout, up
+from propl.passes import dropout, gaussian, up
 from propl.plain import decode
 from propl.prompts import TOKENS
 
@@ -52,6 +52,43 @@ def test_masks_have_nothing_to_do_with_the_views_of_the_same_keys():
     kept = dropout(torch.ones(100, 1, 1, 1), keys, 0.5).flatten() > 0
     agreeing = [(kept == (uniform(keys, draw) >= 0.5)).sum().item() for draw in range(4)]
     assert all(25 < number < 75 for number in agreeing)
+
+
+def test_gaussian_noise_is_normal_and_as_strong_as_dropout():
+    maps = 1 + torch.randn(3, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps *= torch.tensor([1.0, 3.0, 0.2])[:, None, None, None]
+    power = maps.square().mean(dim=(1, 2, 3))
+    for disturbed in (dropout(maps, KEYS, 0.3), gaussian(maps, KEYS, 0.6547)):
+        noise = disturbed - maps
+        assert torch.allclose(
+            noise.square().mean(dim=(1, 2, 3)) / power, torch.tensor(3 / 7), rtol=0.1
+        )
+    scaled = (noise / (0.6547 * power.sqrt()[:, None, None, None])).flatten().sort().values
+    expected = torch.distributions.Normal(0, 1).icdf(
+        (torch.arange(len(scaled)) + 0.5) / len(scaled)
+    )
+    assert (scaled - expected)[expected.abs() < 3].abs().max() < 0.05
+
+
+@given(st.integers(1, 4), st.permutations(range(3)))
+def test_gaussian_noise_depends_on_key_and_pass_alone(passes, order):
+    disturbed = gaussian(ones(), KEYS, 0.5, passes).unflatten(0, (passes, 3))
+    assert torch.equal(disturbed, gaussian(ones(), KEYS, 0.5, 4).unflatten(0, (4, 3))[:passes])
+    permuted = gaussian(ones(), KEYS[order], 0.5, passes).unflatten(0, (passes, 3))
+    assert torch.equal(permuted, disturbed[:, order])
+
+
+def test_gaussian_noise_of_passes_images_and_places_is_independent():
+    noise = gaussian(ones(), KEYS, 0.5, passes=2).flatten(1).double()
+    assert (torch.corrcoef(noise) - torch.eye(6)).abs().max() < 0.1
+    shifted = torch.corrcoef(torch.stack((noise[0, :-1], noise[0, 1:], noise[1, 1:])))
+    assert (shifted - torch.eye(3)).abs().max() < 0.1
+
+
+def test_gaussian_noise_is_added_to_the_gradient_s_way_unseen():
+    maps = torch.rand(3, 4, 5, 5, requires_grad=True)
+    gaussian(maps, KEYS, 0.5, passes=2).sum().backward()
+    assert torch.equal(maps.grad, torch.full_like(maps, 2.0))
 
 
 def test_gradients_go_where_the_values_went():

@@ -15,7 +15,7 @@ from benchmark.settings import field_names
 from dataset_builders.tasks import TASKS
 from propl import method as method_module
 from propl import plain as plain_module
-from propl.method import ProPL
+from propl.method import NOISES, ProPL
 from propl.plain import PlainProPL
 
 CLOCK = Clock(0, 2)
@@ -39,10 +39,16 @@ def make_batch(device: str = "cpu") -> Batch:
 
 
 RELEASED = {k: v for k, v in ProPL.variants["released"].items() if k in field_names(ProPL.Config())}
+OTHERS = [
+    {"prompting": "none", "uplc": False},
+    {"prompting": "clip_um"},
+    {"prompting": "dodnet", "perturbations": 3},
+    {"noise": "gaussian"},
+]
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("settings", [{}, RELEASED, {"prompting": False, "calibration": False}])
+@pytest.mark.parametrize("settings", [{}, RELEASED, *OTHERS], ids=str)
 def test_losses_and_gradients_are_those_of_n_plus_2_full_forwards(settings, encoder, monkeypatch):
     for module in (method_module, plain_module):  # views are made in float32
         monkeypatch.setattr(module, "weak", lambda *a: tuple(view.double() for view in weak(*a)))
@@ -81,10 +87,13 @@ def test_a_step_does_no_more_than_it_must(encoder, encodings, monkeypatch):
         assert {n for key, n in statistics.items() if key.startswith(name)} == {expected}
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
-def test_a_step_reads_no_value_from_the_device(optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [(torch.optim.SGD, {}), (torch.optim.AdamW, {}), *((torch.optim.SGD, own) for own in OTHERS)],
+)
+def test_a_step_reads_no_value_from_the_device(optimizer, settings):
     """Values of the meta device cannot be read: who asks for one, or for their number, fails."""
-    method = make(ProPL, ENCODERS[0]).to("meta")
+    method = make(ProPL, ENCODERS[0], **settings).to("meta")
     terms = method.update(make_batch("meta"), CLOCK, optimizer(method.parameters(), lr=0.1))
     assert set(terms) == {"loss_x", "loss_u"}
 
@@ -102,10 +111,11 @@ def test_a_step_never_waits_for_the_gpu():
         torch.cuda.set_sync_debug_mode(before)
 
 
-def test_same_keys_same_step_whatever_the_generator():
+@pytest.mark.parametrize("noise", NOISES)
+def test_same_keys_same_step_whatever_the_generator(noise):
     losses = []
     for seed in (1, 2):
-        method = make(ProPL, ENCODERS[0])
+        method = make(ProPL, ENCODERS[0], noise=noise)
         torch.manual_seed(seed)
         losses.append({k: v.item() for k, v in method.losses(make_batch(), CLOCK).items()})
     assert losses[0] == losses[1]
