@@ -30,6 +30,7 @@ _AID, _BOX = stable_key("augseg/aid"), stable_key("augseg/box")
 class AugSeg(SemiSupervised):
     """Mean teacher, one strong view, and CutMix with help from labelled images."""
 
+    training_only = ("net.",)
     variants: ClassVar = {"paper": {}}
     fidelity = Fidelity(
         repository="ZhenZHAO/AugSeg at 7ead870",

@@ -54,6 +54,10 @@ class CSCPA(SemiSupervised):
 
     # a step of the first phase has other images, one pass and one update
     capturable = False
+    training_only = (
+        "fpa.",
+        "epa.",
+    )
     variants: ClassVar = {"paper": {}, "released": {"released": True}}
     fidelity = Fidelity(
         repository="shdkdh/CSC-PA at 0505d2e",

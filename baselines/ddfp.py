@@ -45,6 +45,11 @@ _SAMPLE, _NOISE = stable_key("ddfp/sample"), stable_key("ddfp/noise")
 class DDFP(SemiSupervised):
     """A strong view, and the same at a lower density of its features."""
 
+    training_only = (
+        "net.",
+        "density.",
+        "adam.",
+    )
     fidelity = Fidelity(
         repository="Gavinwxy/DDFP at 7956c72",
         licence="Apache-2.0",

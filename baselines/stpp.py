@@ -34,6 +34,7 @@ class STPP(SemiSupervised):
 
     stages = 3
     capturable = False  # `after_step` copies the network in two steps of a stage, not in all
+    training_only = ("copies.",)
     fidelity = Fidelity(
         repository="LiheYoung/ST-PlusPlus at f4e7a57",
         licence="MIT",

@@ -38,6 +38,12 @@ _CONTRAST = stable_key("u2pl/contrast")
 class U2PL(SemiSupervised):
     """Pixels are sorted by the teacher's entropy: labels, or negatives of the class it is not."""
 
+    training_only = (
+        "net.",
+        "project.",
+        "teacher_project.",
+        "queues.",
+    )
     variants: ClassVar = {"paper": {}, "released": {"agreeing": True, "weight": 1.0}}
     fidelity = Fidelity(
         repository="Haochen-Wang409/U2PL at ab3d2be",

@@ -103,6 +103,9 @@ class Method(nn.Module, ABC):
     # whether a step can be recorded as a CUDA graph: Python then runs once for all steps, so it may
     # not branch on the clock, nor on the value of a tensor; if False, the clock has plain numbers
     capturable: ClassVar[bool] = True
+    # beginnings of names in its state that training needs and prediction does not: they are in
+    # checkpoints and not among the weights that are kept
+    training_only: ClassVar[tuple[str, ...]] = ()
     # timm's name of the encoder its paper uses; "" where it is the network's own
     encoder: ClassVar[str]
     # where it can begin; "packaged" among them means that the encoder can be exchanged

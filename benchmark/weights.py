@@ -13,6 +13,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from torch import Tensor
+
 from benchmark import tensors
 from benchmark.method import Method, Setup
 from benchmark.methods import METHODS
@@ -59,7 +61,7 @@ def weights_of(results: Path, name: str) -> dict[str, Path]:
 
 
 def save_weights(path: Path, method: Method, origin: Mapping[str, Any]) -> None:
-    """Write all parameters and buffers, with what is needed to rebuild the method.
+    """Write the parameters and buffers that predict, with what is needed to rebuild the method.
 
     Args:
         path: file to write.
@@ -79,7 +81,7 @@ def save_weights(path: Path, method: Method, origin: Mapping[str, Any]) -> None:
         "parameters": trainable(method),
         **origin,
     }
-    tensors.write(path, method.state_dict(), values)
+    tensors.write(path, _predicting(method), values)
 
 
 def keep(results: Path, name: str, made: Mapping[str, Path], parts: Collection[str]) -> None:
@@ -117,7 +119,9 @@ def load_method(path: Path) -> Method:
         ) from error
     try:
         method = _blank(values)
-        method.load_state_dict(state)
+        method.load_state_dict({**method.state_dict(), **state})
+        if lacking := _predicting(method).keys() - state.keys():
+            raise KeyError(f"it lacks {', '.join(sorted(lacking))}")
     except (KeyError, TypeError, RuntimeError) as error:
         raise TrainedError(
             f"{path} does not fit this usbench ({shorten(str(error), 300)}); train the method "
@@ -125,6 +129,12 @@ def load_method(path: Path) -> Method:
             f"(commit {values.get('commit', 'unknown')})"
         ) from error
     return method.eval()
+
+
+def _predicting(method: Method) -> dict[str, Tensor]:
+    """What of a method's state predictions come from."""
+    state = method.state_dict()
+    return {k: v for k, v in state.items() if not k.startswith(method.training_only)}
 
 
 def _blank(values: Mapping[str, Any]) -> Method:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.networks.encoders import Encoder
-from benchmark.augment import normalise, weak
+from benchmark.augment import normalise, weak_input
 from benchmark.fidelity import Fidelity
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Method, Setup
@@ -108,9 +108,9 @@ class ProPL(Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         protocol = self.setup.protocol
-        img_x, mask_x = weak(batch.img_x, batch.mask_x, batch.key_x, protocol)
-        img_u, _ = weak(batch.img_u, None, batch.key_u, protocol)
-        v_x, v_u = self.net.encode(normalise(img_x), normalise(img_u))
+        img_x, mask_x = weak_input(batch.img_x, batch.mask_x, batch.key_x, protocol)
+        img_u, _ = weak_input(batch.img_u, None, batch.key_u, protocol)
+        v_x, v_u = self.net.encode(img_x, img_u)
         t_x, t_u = self.net.prompt(batch.task_x), self.net.prompt(batch.task_u)
 
         pred_x = self.net.decoder_s(self.disturb(v_x, batch.key_x), t_x)

@@ -1,15 +1,19 @@
 """What every network must do: shapes, gradients, one step, and no talk between images."""
 
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 from timm.layers import DropPath
 
+from benchmark import tensors
 from benchmark.method import Batch, Clock, Method, Setup
 from benchmark.methods import METHODS
 from benchmark.protocol import Protocol
+from benchmark.weights import load_method, save_weights
 
 TASKS = ("BC", "FH", "LA")
 NAMES = [name for name, entry in METHODS.items() if entry.target]
@@ -114,3 +118,19 @@ def test_an_encoder_is_named_where_there_is_one(name):
     kind = kind_of(name)
     assert kind.encoder or "none" in kind.weights
     assert kind.weights[0] != "packaged"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_that_are_kept_predict_as_the_method_did(name, tmp_path):
+    method = deepcopy(stepped(name)[0]).eval()
+    save_weights(tmp_path / "kept.safetensors", method, {})
+    kept = load_method(tmp_path / "kept.safetensors")
+    images, tasks = torch.rand(2, 1, 64, 64), torch.zeros(2, dtype=torch.long)
+    with torch.no_grad():
+        assert torch.equal(kept.predict(images, tasks), method.predict(images, tasks))
+    assert not any(key.startswith(kind_of(name).training_only) for key in _names(tmp_path))
+
+
+def _names(folder: Path) -> list[str]:
+    state, _ = tensors.read(folder / "kept.safetensors")
+    return list(state)
