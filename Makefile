@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check slow clean \
+.PHONY: install demo test check slow toy clean \
 	bench bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan
 
 install: .venv/installed
@@ -34,6 +34,9 @@ test: check  ## everything that is not marked slow
 
 slow: install  ## the rest: the full real build, where ../shared/real is
 	$(BIN)/pytest -m slow
+
+toy: install  ## the semi-supervised methods against labelled images alone, 8 of 264 labelled
+	$(BIN)/python -m baselines.toy
 
 bench-build: install  ## build time against merely decoding the same files
 	$(BIN)/python -m benchmark.bench.build
