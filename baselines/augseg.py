@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from baselines.networks.segnet import CLASSES
 from baselines.semi import SemiSupervised, first_epochs
 from benchmark.augment import standardise
-from benchmark.boxes import centred_boxes, paste
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import beta, derive, stable_key, uniform
 from benchmark.method import Batch, Clock, Setup
-from benchmark.pool import random_intensities
 from benchmark.pseudo import Pseudo, evaluating, kept_shares, masked_ce, pseudo
+from benchmark.views.boxes import centred_boxes, paste
+from benchmark.views.pool import random_intensities
 
 _ORDER, _AIDED = stable_key("augseg/order"), stable_key("augseg/aided")
 _AID, _BOX = stable_key("augseg/aid"), stable_key("augseg/box")

@@ -25,12 +25,12 @@ from baselines.networks.flow import UNLABELLED, Density
 from baselines.networks.segnet import CLASSES, SegNet, enlarge
 from baselines.semi import SemiSupervised, first_epochs, rows, thin
 from benchmark.augment import standardise, strong
-from benchmark.boxes import paste
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import kept_shares, masked_ce, pseudo
+from benchmark.views.boxes import paste
 
 DECAY = 0.999  # of the teacher
 # of the flow's training

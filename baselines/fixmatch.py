@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from baselines.semi import SemiSupervised
 from benchmark.augment import standardise, strong
-from benchmark.boxes import boxes, paste
 from benchmark.fidelity import Fidelity
 from benchmark.method import Batch, Clock
 from benchmark.pseudo import evaluating, kept_shares, masked_ce, pseudo
+from benchmark.views.boxes import boxes, paste
 
 
 class FixMatch(SemiSupervised):

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from baselines.networks.segnet import DeepLabSegNet, SegNet, UNetSegNet
 from benchmark.augment import standardise, weak
-from benchmark.boxes import half_boxes
 from benchmark.keys import derive, stable_key, uniform
 from benchmark.method import Batch, Clock, Method, Setup
 from benchmark.settings import choose
+from benchmark.views.boxes import half_boxes
 
 NETWORKS = ("deeplabv3plus", "unet")
 RECIPE = 80  # epochs, in which U2PL, AugSeg and DDFP count their phases

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from baselines.networks.segnet import SegNet
 from baselines.semi import SemiSupervised
 from benchmark.augment import as_unit, standardise, strong, weak
-from benchmark.boxes import cutout
 from benchmark.data import Unlabelled
 from benchmark.fidelity import Fidelity
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import evaluating, kept_shares
+from benchmark.views.boxes import cutout
 
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)  # at which an image is looked at to be labelled
 STRIDE = 16  # px: what the sides of an image must be a multiple of

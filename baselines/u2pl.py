@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from baselines.networks.segnet import CLASSES, SegNet, enlarge
 from baselines.semi import SemiSupervised, first_epochs, rows, thin
 from benchmark.augment import standardise
-from benchmark.boxes import paste
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import evaluating, kept_shares, masked_ce, pseudo, quantile
+from benchmark.views.boxes import paste
 from dataset_builders.errors import UsageError
 
 DECAY = 0.99  # of the teacher

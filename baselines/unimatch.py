@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from baselines.semi import SemiSupervised
 from benchmark.augment import standardise, strong
-from benchmark.boxes import boxes, paste
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import Pseudo, evaluating, kept_shares, masked_ce, pseudo, squared_dice
+from benchmark.views.boxes import boxes, paste
 
 DROPPED = 0.5  # share of the channels
 WHOLE = 0.5  # share of the images that the second version leaves as they are

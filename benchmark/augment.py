@@ -10,11 +10,11 @@ import math
 import torch
 from torch import Tensor
 
-from benchmark import views_cpu
-from benchmark.intensity import blur, grey, jitter
 from benchmark.keys import between, derive, stable_key, step_keys, uniform, uniforms
 from benchmark.protocol import Protocol
-from benchmark.warp import as_unit, warp
+from benchmark.views import compiled
+from benchmark.views.intensity import blur, grey, jitter
+from benchmark.views.warp import as_unit, warp
 
 __all__ = [
     "as_unit",
@@ -65,12 +65,12 @@ def weak_input(
     What the two calls give, in less time on a processor: an image is normalised while it is in the
     cache.
     """
-    if not views_cpu.can_do(images, torch.uint8):
+    if not compiled.can_do(images, torch.uint8):
         view, masks = weak(images, masks, keys, protocol)
         return normalise(view), masks
     matrices, mirrored = _placed(keys, protocol)
     masks = images.new_empty((0, 1, *images.shape[2:])) if masks is None else masks
-    view, masks = views_cpu.warp(images, masks, matrices, LEAST_DEVIATION)
+    view, masks = compiled.warp(images, masks, matrices, LEAST_DEVIATION)
     view = _mirror(view, mirrored, protocol).expand(-1, 3, -1, -1)
     return view, _mirror(masks, mirrored, protocol)
 
@@ -139,8 +139,8 @@ def normalise(images: Tensor) -> Tensor:
     """
     images = as_unit(images)
     scaled: Tensor
-    if views_cpu.can_do(images, torch.float32):
-        planes = views_cpu.normalise_planes(images.flatten(0, 1), LEAST_DEVIATION)
+    if compiled.can_do(images, torch.float32):
+        planes = compiled.normalise_planes(images.flatten(0, 1), LEAST_DEVIATION)
         scaled = planes.view_as(images)
     else:
         centred = images - images.mean(dim=(2, 3), keepdim=True)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from benchmark import record
 from benchmark.dataset import square
 from benchmark.evaluate import THRESHOLD, predict, stretch
-from benchmark.frames import PictureError, Pixels, in_colour
-from benchmark.inputs import Frame, Input, frames_of
 from benchmark.method import Method
-from benchmark.pictures_in import sniff
-from benchmark.pictures_out import ExistsError, Mask, Outputs, Row
+from benchmark.pictures.frames import PictureError, Pixels, in_colour
+from benchmark.pictures.inputs import Frame, Input, frames_of
+from benchmark.pictures.reading import sniff
+from benchmark.pictures.writing import ExistsError, Mask, Outputs, Row
 from benchmark.settings import choose
 from benchmark.weights import load_method, weights_of
 from dataset_builders.errors import UsageError

@@ -30,7 +30,7 @@ class Pseudo:
     entropy: Tensor
 
     def paste(self, source: Self, box: Tensor) -> Self:
-        """`source` in the boxes (B, 1, H, W), as `benchmark.boxes.paste` does with the images."""
+        """`source` in the boxes (B, 1, H, W), as `benchmark.views.boxes.paste` has images."""
         inside = box[:, 0]
         return type(self)(
             torch.where(inside, source.label, self.label),

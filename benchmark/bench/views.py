@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.augment import normalise, strong, weak, weak_input
-from benchmark.boxes import boxes, paste
 from benchmark.data import Batches, resident
 from benchmark.dataset import Images, load, open_dataset
 from benchmark.protocol import Protocol
-from benchmark.warp import warp
+from benchmark.views.boxes import boxes, paste
+from benchmark.views.warp import warp
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for a newer version
 try:

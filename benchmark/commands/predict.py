@@ -39,9 +39,9 @@ def predict(
         from rich.console import Console
         from rich.progress import Progress
 
-        from benchmark.inputs import find_inputs
         from benchmark.machine import pick_device
-        from benchmark.pictures_out import Outputs
+        from benchmark.pictures.inputs import find_inputs
+        from benchmark.pictures.writing import Outputs
         from benchmark.predict import load_model, weights_path, write_predictions
 
         inputs, problems = find_inputs(images, outside=out)

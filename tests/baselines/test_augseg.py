@@ -14,8 +14,8 @@ from baselines.semi import SemiSupervised, first_epochs
 from benchmark.augment import standardise
 from benchmark.keys import step_keys
 from benchmark.method import Batch, Clock
-from benchmark.pool import random_intensities
 from benchmark.pseudo import Pseudo, pseudo
+from benchmark.views.pool import random_intensities
 
 CLOCK = Clock(5, 100)
 

@@ -11,10 +11,10 @@ from baselines.ddfp import DDFP, NOISE, Adam, SplitNorm, auxiliary, normals, spl
 from baselines.networks.flow import UNLABELLED
 from baselines.semi import SemiSupervised, rows
 from benchmark.augment import standardise, strong
-from benchmark.boxes import paste
 from benchmark.ema import Ema
 from benchmark.method import Clock
 from benchmark.pseudo import pseudo
+from benchmark.views.boxes import paste
 
 LATE = Clock(50, 100)  # first epochs end at 10 and 20
 

@@ -9,9 +9,9 @@ from baselines.fixmatch import FixMatch
 from baselines.networks.segnet import DeepLabSegNet, UNetSegNet
 from baselines.semi import SemiSupervised
 from benchmark.augment import standardise, strong
-from benchmark.boxes import boxes, paste
 from benchmark.method import Clock
 from benchmark.pseudo import pseudo
+from benchmark.views.boxes import boxes, paste
 
 CLOCK = Clock(5, 100)
 

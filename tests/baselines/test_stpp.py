@@ -10,12 +10,12 @@ from baselines import stpp
 from baselines.semi import SemiSupervised
 from baselines.stpp import STPP, augmented, mean_iou
 from benchmark.augment import standardise, strong, weak
-from benchmark.boxes import cutout
 from benchmark.data import Batches, Resident, unpack_masks
 from benchmark.execution import Execution
 from benchmark.keys import stable_key
 from benchmark.method import Batch, Clock
 from benchmark.train import make_optimizer, train
+from benchmark.views.boxes import cutout
 
 STEPS = 6
 

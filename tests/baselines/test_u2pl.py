@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from baselines.semi import SemiSupervised, first_epochs, rows, thin
 from baselines.u2pl import NEGATIVES, U2PL, FeatureQueue, Pixels, info_nce, nth
 from benchmark.augment import standardise
-from benchmark.boxes import paste
 from benchmark.method import Clock
 from benchmark.pseudo import pseudo
+from benchmark.views.boxes import paste
 from dataset_builders.errors import UsageError
 
 LATE = Clock(50, 100)  # labels alone until step 10

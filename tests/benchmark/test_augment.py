@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import Normalize
 
-from benchmark import views_cpu
 from benchmark.augment import normalise, standardise, strong, weak, weak_input
-from benchmark.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 from benchmark.data import Batches, Resident
-from benchmark.intensity import blend
 from benchmark.keys import beta, derive, stable_key, step_keys, uniform
 from benchmark.protocol import Protocol
+from benchmark.views import compiled
+from benchmark.views.boxes import boxes, centred_boxes, cutout, half_boxes, paste
+from benchmark.views.intensity import blend
 
 PROTOCOL = Protocol(rotation=40, scale_low=0.8, scale_high=1.4, flip=0.3)
 STILL = Protocol(rotation=0, scale_low=1.0, scale_high=1.0)
@@ -185,7 +185,7 @@ def test_a_second_strong_view_is_another():
 
 @pytest.mark.parametrize("loops", [True, False])
 def test_normalised_images_have_zero_mean_and_unit_deviation(loops, monkeypatch):
-    monkeypatch.setattr(views_cpu, "COMPILED", loops)
+    monkeypatch.setattr(compiled, "COMPILED", loops)
     images = torch.rand(3, 1, 16, 16) * 0.3 + 0.2
     images[2] = 0.5  # constant
     out = normalise(images)
@@ -198,7 +198,7 @@ def test_normalised_images_have_zero_mean_and_unit_deviation(loops, monkeypatch)
 @pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_normalised_images_are_those_of_float64(channels, loops, monkeypatch):
-    monkeypatch.setattr(views_cpu, "COMPILED", loops)
+    monkeypatch.setattr(compiled, "COMPILED", loops)
     images = stored(4, channels, 64) // 8 + 128  # little contrast
     exact = images.double()
     expected = (exact - exact.mean((2, 3), keepdim=True)) / exact.std(
@@ -213,7 +213,7 @@ def test_normalised_images_are_those_of_float64(channels, loops, monkeypatch):
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_networks_weak_input_is_the_normalised_weak_view(channels, masked, loops, monkeypatch):
-    monkeypatch.setattr(views_cpu, "COMPILED", loops)
+    monkeypatch.setattr(compiled, "COMPILED", loops)
     images = stored(5, channels, 33)
     masks = (stored(5, 1, 33) > 128).to(torch.uint8) if masked else None
     for flip, off in ((0.0, 0.0), (0.5, 1e-5)):  # mirrored, columns are added in another order

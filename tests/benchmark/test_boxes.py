@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import boxes as module
-from benchmark.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 from benchmark.keys import derive, stable_key, step_keys, uniforms
+from benchmark.views import boxes as module
+from benchmark.views.boxes import boxes, centred_boxes, cutout, half_boxes, paste
 
 SIZE = 96
 

@@ -15,8 +15,8 @@ from baselines.unet import UNet
 from benchmark import export
 from benchmark.commands.export import export as commands
 from benchmark.evaluate import stretch
-from benchmark.frames import in_colour
 from benchmark.method import Setup
+from benchmark.pictures.frames import in_colour
 from benchmark.predict import load_model
 from benchmark.protocol import PRESETS
 from benchmark.weights import save_weights

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from benchmark import views_cpu
-from benchmark.intensity import blend, blur, grey, hue, jitter
 from benchmark.keys import stable_key, uniforms
+from benchmark.views import compiled
+from benchmark.views.intensity import blend, blur, grey, hue, jitter
 
 KEYS = torch.tensor([stable_key(f"sample {n}") for n in range(12)])
 ALL = torch.ones(len(KEYS), dtype=torch.bool)
@@ -43,7 +43,7 @@ def towards(image: np.ndarray, other: np.ndarray | float, factor: float) -> np.n
 
 @pytest.fixture(params=["loops", "tensor operations"])
 def way(request, monkeypatch) -> str:
-    monkeypatch.setattr(views_cpu, "COMPILED", request.param == "loops")
+    monkeypatch.setattr(compiled, "COMPILED", request.param == "loops")
     return request.param
 
 

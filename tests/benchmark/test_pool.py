@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from benchmark.intensity import blur, hue
 from benchmark.keys import step_keys
-from benchmark.pool import MOST, OPERATIONS, operate, random_intensities
+from benchmark.views.intensity import blur, hue
+from benchmark.views.pool import MOST, OPERATIONS, operate, random_intensities
 
 SIZE = 40
 STRENGTHS = torch.tensor([0.0, 0.2, 0.45, 0.7, 0.999])
@@ -118,7 +118,7 @@ def test_one_to_three_operations_are_drawn_with_replacement(monkeypatch):
         seen.append((operation, strength))
         return levels
 
-    monkeypatch.setattr("benchmark.pool.operate", spy)
+    monkeypatch.setattr("benchmark.views.pool.operate", spy)
     count = 6000
     random_intensities(torch.zeros(count, 1, 8, 8), keys(count))
     operation, strength = (torch.stack(column) for column in zip(*seen, strict=True))

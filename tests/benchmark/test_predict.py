@@ -19,10 +19,10 @@ from benchmark import record
 from benchmark.commands.predict import predict
 from benchmark.dataset import square
 from benchmark.evaluate import stretch
-from benchmark.inputs import find_inputs
 from benchmark.masks import unpack
 from benchmark.method import Setup
 from benchmark.metrics import NATIVE_COLUMNS, measure
+from benchmark.pictures.inputs import find_inputs
 from benchmark.predict import load_model
 from benchmark.protocol import PRESETS
 from benchmark.resolve import Request

@@ -9,7 +9,6 @@ from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.boxes import boxes, paste
 from benchmark.pseudo import (
     below_percentile,
     evaluating,
@@ -19,6 +18,7 @@ from benchmark.pseudo import (
     quantile,
     squared_dice,
 )
+from benchmark.views.boxes import boxes, paste
 
 OVER = ("all", "kept", "kept_scaled")
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from benchmark import views_cpu
-from benchmark.warp import as_unit, warp
+from benchmark.views import compiled
+from benchmark.views.warp import as_unit, warp
 
 SIZES = [33, 48, 64]
 
@@ -40,7 +40,7 @@ def exactly(image: np.ndarray, matrix: np.ndarray, order: int) -> np.ndarray:
 
 @pytest.fixture(params=["loops", "tensor operations"])
 def way(request, monkeypatch) -> str:
-    monkeypatch.setattr(views_cpu, "COMPILED", request.param == "loops")
+    monkeypatch.setattr(compiled, "COMPILED", request.param == "loops")
     return request.param
 
 

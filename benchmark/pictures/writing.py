@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.files import replacing
-from benchmark.frames import Pixels, in_colour
-from benchmark.inputs import Frame, Input, whole_path
+from benchmark.pictures.frames import Pixels, in_colour
+from benchmark.pictures.inputs import Frame, Input, whole_path
 from dataset_builders.errors import UsageError
 from dataset_builders.images import encode_png
 

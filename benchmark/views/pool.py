@@ -18,8 +18,8 @@ grey images colour and hue are identities and are left out.
 import torch
 from torch import Tensor
 
-from benchmark.intensity import blur, grey, hue
 from benchmark.keys import between, derive, stable_key, uniforms
+from benchmark.views.intensity import blur, grey, hue
 
 OPERATIONS = (
     "identity",

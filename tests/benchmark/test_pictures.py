@@ -17,10 +17,10 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import MPEG4HP41, DeflatedExplicitVRLittleEndian, JPEGLSLossless
 
-from benchmark import frames
 from benchmark.dataset import square
-from benchmark.frames import PictureError, eight_bits, in_colour
-from benchmark.pictures_in import read
+from benchmark.pictures import frames
+from benchmark.pictures.frames import PictureError, eight_bits, in_colour
+from benchmark.pictures.reading import read
 from dataset_builders.acquire import Finder
 from dataset_builders.sources import SOURCES
 from dataset_builders.tasks import TASKS

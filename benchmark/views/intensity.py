@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import views_cpu
 from benchmark.keys import between, uniforms
-from benchmark.views_cpu import RADIUS
+from benchmark.views import compiled
+from benchmark.views.compiled import RADIUS
 
 LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in grey
 STRENGTH = 0.5  # factors of brightness, contrast and saturation lie in [1 - STRENGTH, 1 + STRENGTH)
@@ -111,8 +111,8 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
     taps = taps / (2 * taps.sum(1, keepdim=True) - 1)  # the middle, 1, counts once
     taps = taps.repeat_interleave(images.shape[1], dim=0)
     planes = images.flatten(0, 1)  # (B * C, H, W)
-    if views_cpu.can_do(images, torch.float32):
-        blurred: Tensor = views_cpu.blur_planes(planes, taps)
+    if compiled.can_do(images, torch.float32):
+        blurred: Tensor = compiled.blur_planes(planes, taps)
     else:
         blurred = _convolve(planes, taps.to(images.dtype))
     return blurred.view_as(images)

@@ -11,7 +11,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
-from benchmark.frames import PictureError, Pixels, Values, check_size, eight_bits
+from benchmark.pictures.frames import PictureError, Pixels, Values, check_size, eight_bits
 
 
 def read_dicom(path: Path) -> list[Pixels]:

@@ -1,9 +1,9 @@
 """The costly parts of a view on a processor, as loops by numba: affine map, blur, normalisation.
 
 torch's own operations go over the whole batch once for every term; these go over an image while it
-is in the cache. Values are those of the tensor operations, in `benchmark.warp`, `intensity` and
-`augment`, to 1e-5, and nothing is reassociated: they are the same on every processor. What traces
-a program (`torch.compile`, fake tensors) sees an operator, not its loops.
+is in the cache. Values are those of the tensor operations, in `warp`, `intensity` and
+`benchmark.augment`, to 1e-5, and nothing is reassociated: they are the same on every processor.
+What traces a program (`torch.compile`, fake tensors) sees an operator, not its loops.
 """
 
 import numpy as np
@@ -259,7 +259,7 @@ def _empty(like: Tensor) -> Tensor:
 def warp(
     images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """`benchmark.warp.warp` of uint8 images (B, C, S, S) by matrices (B, 2, 2) float32.
+    """`benchmark.views.warp.warp` of uint8 images (B, C, S, S) by matrices (B, 2, 2) float32.
 
     Masks are uint8 or float32 (B, 1, S, S), or (0, 1, S, S) for none. If `least` is not 0, images
     are normalised too, as by `benchmark.augment.normalise`; it is their least deviation.
@@ -273,7 +273,7 @@ def warp(
 
 @torch.library.custom_op("usbench::blur_planes", mutates_args=(), device_types="cpu")
 def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
-    """`benchmark.intensity.blur` of planes (N, H, W) by taps (N, RADIUS + 1), both float32."""
+    """`benchmark.views.intensity.blur` of planes (N, H, W) by taps (N, RADIUS + 1), float32."""
     blurred = _empty(planes)
     _blur(planes.contiguous().numpy(), taps.contiguous().numpy(), blurred.numpy())
     return blurred

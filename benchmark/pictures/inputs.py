@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.frames import PictureError, Pixels
-from benchmark.pictures_in import KNOWN, SUFFIXES, read, sniff
+from benchmark.pictures.frames import PictureError, Pixels
+from benchmark.pictures.reading import KNOWN, SUFFIXES, read, sniff
 
 
 @dataclass(frozen=True, slots=True)

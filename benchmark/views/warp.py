@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import views_cpu
+from benchmark.views import compiled
 
 
 def as_unit(images: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def warp(images: Tensor, masks: Tensor | None, matrices: Tensor) -> tuple[Tensor
     """
     if masks is None:
         masks = images.new_empty((0, 1, *images.shape[2:]))
-    if views_cpu.can_do(images, torch.uint8):
-        warped: tuple[Tensor, Tensor] = views_cpu.warp(images, masks, matrices)
+    if compiled.can_do(images, torch.uint8):
+        warped: tuple[Tensor, Tensor] = compiled.warp(images, masks, matrices)
         return warped
     images = as_unit(images)
     grid = sampling_grid(matrices, images.shape[-1]).to(images.dtype)

@@ -22,8 +22,8 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from benchmark.dicom import read_dicom
-from benchmark.frames import PictureError, Pixels, Values, check_size, eight_bits
+from benchmark.pictures.dicom import read_dicom
+from benchmark.pictures.frames import PictureError, Pixels, Values, check_size, eight_bits
 
 HEAD = 352  # bytes that tell what a file is: a NIfTI header and its mark
 

@@ -1,0 +1,1 @@
+"""Pictures of any kind in, masks out: what `benchmark.predict` reads and writes."""

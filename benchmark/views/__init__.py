@@ -1,0 +1,1 @@
+"""The operations that views are made of, batched; `benchmark.augment` makes the views."""
