@@ -5,7 +5,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from benchmark.augment import normalise, weak_input
-from benchmark.losses import soft_dice
+from benchmark.losses import bce_and_dice
 from benchmark.method import Batch, Clock, Method, Setup
 
 
@@ -28,10 +28,7 @@ class Universal(Method):
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         img_x, mask_x = weak_input(batch.img_x, batch.mask_x, batch.key_x, self.setup.protocol)
         logits = self.net(img_x, batch.task_x)
-        return {
-            "bce": nn.functional.binary_cross_entropy_with_logits(logits, mask_x),
-            "dice": soft_dice(logits, mask_x),
-        }
+        return bce_and_dice(logits, mask_x)
 
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:
         logits: Tensor = self.net(normalise(images), tasks)

@@ -22,8 +22,17 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
 
 def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy, mean over pixels, plus Dice loss (ProPL, section 3)."""
+    bce, dice = bce_and_dice(logits, target).values()
+    return bce + dice
+
+
+def bce_and_dice(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """The two terms of `bce_dice`, for the log."""
     logits, target = _whole(logits), _whole(target)
-    return F.binary_cross_entropy_with_logits(logits, target) + soft_dice(logits, target)
+    return {
+        "bce": F.binary_cross_entropy_with_logits(logits, target),
+        "dice": soft_dice(logits, target),
+    }
 
 
 def _whole(values: Tensor) -> Tensor:
