@@ -43,6 +43,5 @@ def test_every_trained_net_beats_itself_untrained_on_every_task():
     assert set(trained.index) == set(untrained.index)
     assert (trained > untrained).all()
     for method in ("unet", "propl"):
-        assert (trained[method] > 2 * untrained[method]).all()
         assert trained[method, "FH"] > 80
         assert trained[method, "mean"] > 60
