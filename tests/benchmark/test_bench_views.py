@@ -30,7 +30,7 @@ def test_both_sides_end_with_the_same_kind_of_batch(images, with_strong):
             assert view.shape[0] == views.BATCH
             assert view.dtype == torch.float32
         for view in side[::2]:  # images
-            assert view.mean((2, 3)).abs().max() < 1e-4
+            assert view.mean((2, 3)).abs().max() < 2e-3  # theirs rounds that of a dark view
             assert (view.std((2, 3)) - 1).abs().max() < 1e-3
         assert set(side[1].unique().tolist()) == {0.0, 1.0}
 
