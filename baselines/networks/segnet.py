@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.networks.smp_timm import on_timm
-from baselines.networks.unet_classic import convolutions
+from baselines.networks.unet_classic import contract, contraction, convolutions
 
 CLASSES = 2
 RATES = (6, 12, 18)  # of DeepLabv3+ at output stride 16
@@ -95,10 +95,7 @@ class UNetSegNet(SegNet):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
-        self.down = nn.ModuleList(
-            convolutions(inputs, outputs)
-            for inputs, outputs in zip([3, *widths[:-1]], widths, strict=True)
-        )
+        self.down = contraction(widths)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(coarse, coarse // 2, 2, stride=2) for coarse in widths[:2:-1]
         )
@@ -109,12 +106,7 @@ class UNetSegNet(SegNet):
         self.classify = nn.Conv2d(self.width, CLASSES, 1)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        maps: list[Tensor] = []
-        h = images
-        for level, block in enumerate(self.down):
-            h = block(F.max_pool2d(h, 2) if level else h)
-            maps.append(h)
-        return maps[2:]  # strides 4, 8 and 16
+        return contract(self.down, images)[2:]  # strides 4, 8 and 16
 
     def fuse(self, maps: list[Tensor]) -> Tensor:
         fine, middle, deep = maps

@@ -21,6 +21,22 @@ def convolutions(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
+def contraction(widths: list[int]) -> nn.ModuleList:
+    """The way down of a U-Net: a pair of convolutions for each level, the finest first."""
+    pairs = zip([3, *widths[:-1]], widths, strict=True)
+    return nn.ModuleList(convolutions(inputs, outputs) for inputs, outputs in pairs)
+
+
+def contract(levels: nn.ModuleList, images: Tensor) -> list[Tensor]:
+    """Maps of all levels at strides 1, 2, 4, ... of images (B, 3, H, W)."""
+    maps: list[Tensor] = []
+    h = images
+    for number, level in enumerate(levels):
+        h = level(F.max_pool2d(h, 2) if number else h)
+        maps.append(h)
+    return maps
+
+
 class ClassicUNet(nn.Module):
     """Ronneberger et al., MICCAI 2015: five levels, transposed convolutions. 31,043,521 parameters.
 
@@ -31,10 +47,7 @@ class ClassicUNet(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
-        self.down = nn.ModuleList(
-            convolutions(inputs, outputs)
-            for inputs, outputs in zip([3, *widths[:-1]], widths, strict=True)
-        )
+        self.down = contraction(widths)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(2 * fine, fine, 2, stride=2) for fine in widths[-2::-1]
         )
@@ -43,11 +56,8 @@ class ClassicUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, 1, H, W); sides are multiples of 16."""
-        skips: list[Tensor] = []
-        h = images
-        for level, block in enumerate(self.down):
-            h = block(F.max_pool2d(h, 2) if level else h)
-            skips.append(h)
+        skips = contract(self.down, images)
+        h = skips[-1]
         for up, join, skip in zip(self.up, self.join, skips[-2::-1], strict=True):
             h = join(torch.cat((skip, up(h)), dim=1))
         logits: Tensor = self.out(h)

@@ -5,7 +5,7 @@ from torch import nn
 
 from baselines.networks.segnet import CLASSES, SegNet
 from benchmark.keys import step_keys
-from benchmark.method import Batch, Setup
+from benchmark.method import Batch, Clock, Setup
 from benchmark.protocol import Protocol
 
 SIZE = 32
@@ -62,6 +62,19 @@ def batch(labelled=4, unlabelled=4, seed=0, step=0, size=SIZE):
     tasks = torch.zeros(count, dtype=torch.long)
     x, u = slice(labelled), slice(labelled, count)
     return Batch(images[x], masks[x], tasks[x], keys[x], images[u], tasks[u], keys[u])
+
+
+def assert_labelled_alone(method, reference, share):
+    """With no pixel kept, the gradient is `share` of the labelled-only method's."""
+    clock = Clock(5, 100)
+    terms = method.losses(batch(), clock)
+    assert terms["loss_u"].item() == 0
+    assert terms["kept"].item() == 0
+    ours = gradients(method, terms)
+    theirs = gradients(reference, reference.losses(batch(), clock))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name] / share, theirs[name], rtol=1e-4, atol=1e-7)
 
 
 def gradients(method, terms):

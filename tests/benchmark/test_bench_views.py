@@ -23,14 +23,15 @@ def test_both_sides_end_with_the_same_kind_of_batch(images, with_strong):
         views.ours(images, with_strong=with_strong)(0),
         views.theirs(images, 1, views.BY_IMAGE, with_strong=with_strong)(0),
     ]
-    for side in sides:
+    # albumentations rounds the mean of a dark view
+    for side, off in zip(sides, (1e-4, 2e-3), strict=True):
         assert [view.shape[1] for view in side] == [3, 1, 3][: len(side)]
         assert len(side) == 2 + with_strong
         for view in side:
             assert view.shape[0] == views.BATCH
             assert view.dtype == torch.float32
         for view in side[::2]:  # images
-            assert view.mean((2, 3)).abs().max() < 2e-3  # theirs rounds that of a dark view
+            assert view.mean((2, 3)).abs().max() < off
             assert (view.std((2, 3)) - 1).abs().max() < 1e-3
         assert set(side[1].unique().tolist()) == {0.0, 1.0}
 
