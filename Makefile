@@ -20,8 +20,8 @@ demo: install  ## synthetic archives -> data set -> two methods -> tables, figur
 	rm -rf demo
 	$(BIN)/python -m dataset_builders.phantom demo/raw
 	$(BIN)/usbench build-data --raw demo/raw --out demo/data --allow-missing
-	$(BIN)/usbench run --method unet --split 1_4 --preset smoke --data demo/data --results demo/results
-	$(BIN)/usbench run --method propl --split 1_4 --preset smoke --data demo/data --results demo/results
+	$(BIN)/usbench run --method unet --split 1_4 --preset mini --set steps=10 --data demo/data --results demo/results
+	$(BIN)/usbench run --method propl --split 1_4 --preset mini --set steps=10 --data demo/data --results demo/results
 	$(BIN)/usbench report --results demo/results --figures --html demo/report.html --data demo/data
 
 check: install  ## style and types

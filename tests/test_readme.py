@@ -116,4 +116,4 @@ def test_the_demo_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "ProPL" in done.stdout
     record = json.loads((clone / "demo/results/runs/propl/1_4/seed0.json").read_text())
-    assert record["preset"] == "smoke"
+    assert record["preset"] == "mini"
