@@ -27,6 +27,7 @@ from benchmark.views.boxes import cutout
 
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)  # at which an image is looked at to be labelled
 STRIDE = 16  # px: what the sides of an image must be a multiple of
+AT_ONCE = 16  # images that are looked at together; not a setting, as rounding depends on it
 
 
 class STPP(SemiSupervised):
@@ -125,7 +126,7 @@ class STPP(SemiSupervised):
     def reliable(self, unlabelled: Unlabelled) -> Tensor:
         """The half (N,) bool of the images on which early copies agree best with the last one."""
         scores, empty = [], []
-        for _, images, _ in unlabelled.batches(torch.arange(len(unlabelled)), self.at_once):
+        for _, images, _ in unlabelled.batches(torch.arange(len(unlabelled)), AT_ONCE):
             img = standardise(as_unit(images))
             first, second, last = (found(net, img) for net in (*self.copies, self.net))
             of_empty = 0.0 if self.config.empty_is_unreliable else 1.0
@@ -139,14 +140,9 @@ class STPP(SemiSupervised):
 
     def label(self, unlabelled: Unlabelled, chosen: Tensor) -> None:
         """Labels of the network as it is for some images (N,) bool."""
-        for places, images, _ in unlabelled.batches(chosen.nonzero()[:, 0], self.at_once):
+        for places, images, _ in unlabelled.batches(chosen.nonzero()[:, 0], AT_ONCE):
             probs = augmented(self.net, standardise(as_unit(images)))
             unlabelled.label(places, probs.argmax(1))
-
-    @property
-    def at_once(self) -> int:
-        """Images that are predicted together: as many as a step has."""
-        return self.setup.protocol.batch
 
 
 def found(net: nn.Module, images: Tensor) -> Tensor:
