@@ -13,8 +13,9 @@ have one bit a pixel, but benign (4)_mask_1 and (54)_mask_1 are RGBA, opaque eve
 black masks of the normal images are RGB.
 
 No patient is named anywhere: about 600 women. Repeated scenes were found by measurement (151 scenes
-with 342 images, some of them in two classes) and make groups; every other image is its own. Some
-masks contradict each other: benign (433) and malignant (145) are one file with two outlines.
+with 342 images, some of them in two classes) and make groups; every other image is its own. Two of
+them were later found to be one. Some masks contradict each other: benign (433) and malignant (145)
+are one file with two outlines.
 """
 
 import re
@@ -23,7 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dataset_builders.grouping import table
+from dataset_builders.grouping import clusters, same_scene, table
 from dataset_builders.images import decode, decode_grey, read_bytes
 from dataset_builders.names import gather, natural
 from dataset_builders.schema import Card, Files, Item, Listing, Sample, Source
@@ -63,9 +64,7 @@ class BUSI(Source):
             needed=(".png", "_mask.png"),
             layout="'benign/benign (1).png' beside 'benign/benign (1)_mask.png'",
         )
-        scenes = {
-            row["image"]: f"scene{row['group']}" for row in table("busi_duplicate_groups.csv")
-        }
+        scenes = _scenes()
         items = tuple(
             Item(
                 task="BC",
@@ -91,3 +90,10 @@ class BUSI(Source):
             names = ", ".join(f"'{file.name}'" for file in item.files[1:])
             raise self.error(names, "the masks of one image differ in size")
         return Sample(item, image, np.logical_or.reduce(lesions), encoded)
+
+
+def _scenes() -> dict[str, str]:
+    """Image -> group, for those in the groups of repeated scenes."""
+    scenes = {row["image"]: f"scene{row['group']}" for row in table("busi_duplicate_groups.csv")}
+    leaders = clusters((scenes[one], scenes[other]) for one, other in same_scene("busi"))
+    return {image: leaders.get(scene, scene) for image, scene in scenes.items()}

@@ -15,6 +15,11 @@ def table(name: str) -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
+def same_scene(source: str) -> list[tuple[str, str]]:
+    """Pairs of a source's images that `usbench leakage` found and no other table has."""
+    return [(row["a"], row["b"]) for row in table("same_scene.csv") if row["source"] == source]
+
+
 def clusters(links: Iterable[Iterable[str]]) -> dict[str, str]:
     """Connected components: each linked name -> the smallest name of its cluster.
 
