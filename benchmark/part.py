@@ -163,6 +163,7 @@ class _Training:
             execution=self.plan.execution,
             start=self.start.step,
             watch=self._watch,
+            staged=lambda stage: self.progress.stage(stage, self.plan.kind.stages),
             guard=self.guard,
         )
         if self.plan.device.type == "cuda":

@@ -79,6 +79,11 @@ class Progress:
         self._first, self._began = start, time.monotonic()
         self._bar = self._bars.add_task(f"{part:>3} train", total=total, completed=start, note="")
 
+    def stage(self, stage: int, stages: int) -> None:
+        """A stage of many is next; a method may first label its images for it, which takes time."""
+        if stages > 1:
+            self._say(f"{self._part} stage {stage + 1}/{stages}")
+
     def step(self, step: int, terms: dict[str, Tensor]) -> None:
         """A step is done; its loss terms and the images/s are shown now and then."""
         now = time.monotonic()

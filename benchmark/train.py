@@ -1,5 +1,6 @@
 """The one training loop."""
 
+from collections.abc import Callable
 from typing import Protocol as Interface
 
 import torch
@@ -56,6 +57,7 @@ def train(
     execution: Execution,
     start: int = 0,
     watch: Watcher = lambda step, terms: False,
+    staged: Callable[[int], None] = lambda stage: None,
     guard: Finite | None = None,
 ) -> Execution:
     """Run all stages of a method, most methods' only one.
@@ -69,6 +71,7 @@ def train(
         execution: how to do them.
         start: steps that were done before, of all stages together.
         watch: told of every step, counted likewise.
+        staged: told of every stage, before the method makes ready for it.
         guard: sees every loss; whoever saves asks it first.
 
     Returns:
@@ -85,6 +88,7 @@ def train(
         for stage in range(start // total, method.stages):
             before = stage * total
             if start <= before:
+                staged(stage)
                 optimizer.state.clear()
                 _begin(method, stage, batches, execution)
             step_by = Stepper(method, batches, optimizer, protocol, total, execution, stage)

@@ -1,5 +1,6 @@
 """Methods of several stages: what begins anew, what each sees, and what a checkpoint keeps."""
 
+import re
 from contextlib import suppress
 from dataclasses import replace
 
@@ -241,7 +242,7 @@ def test_a_record_counts_the_steps_of_all_stages(whole):
 
 @pytest.mark.parametrize("step", [4, 5, 8])
 def test_a_run_stopped_in_any_stage_goes_on_to_the_same_record(
-    small_data, tmp_path, monkeypatch, step, whole
+    small_data, tmp_path, monkeypatch, capsys, step, whole
 ):
     """In a stage, at its end, and after the first step of the next."""
     asked = small_run(small_data, tmp_path, "stpp", tasks=("FH",))
@@ -249,6 +250,9 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_record(
         interrupt_at(patch, step)
         with pytest.raises(Interrupted, match=f"stopped after {step} steps"):
             run(asked)
+    capsys.readouterr()
     assert_same(run(replace(asked, resume=True)), whole)
+    told = re.findall(r"FH stage (\d)/3", capsys.readouterr().err)
+    assert told == [str(stage + 1) for stage in range(3) if stage * 4 >= step]
     name = "weights/stpp/1_4/seed0/FH.safetensors"
     assert (tmp_path / name).read_bytes() == (whole.parents[3] / name).read_bytes()
