@@ -28,6 +28,11 @@ def listing(what: str, results: Path) -> str:
     rows = list(tables[choose("list", what, tables)]())
     if len(rows) == 1:
         return no_runs(results)
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table without borders, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -69,12 +74,13 @@ def _tasks() -> Iterable[tuple[str, ...]]:
 
 
 def _sources() -> Iterable[tuple[str, ...]]:
+    from dataset_builders.inventory import images_in
     from dataset_builders.sources import SOURCES
 
     yield "source", "tasks", "images", "licence", "homepage"
     for source in SOURCES.values():
-        tasks, images = " ".join(source.expected), max(source.expected.values())
-        yield source.name, tasks, str(images), source.card.licence, source.card.homepage
+        tasks, images = " ".join(source.expected), str(images_in(source))
+        yield source.name, tasks, images, source.card.licence, source.card.homepage
 
 
 def _runs(results: Path) -> Iterable[tuple[str, ...]]:
