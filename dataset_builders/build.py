@@ -7,10 +7,8 @@
 An interrupted build leaves the old data set, or nothing.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +20,11 @@ import cv2
 import numpy as np
 
 from dataset_builders.acquire import Finder, unclaimed
+from dataset_builders.built import exchange
+from dataset_builders.content import PROVENANCE, content_sha256, provenance_sha256
 from dataset_builders.errors import UsageError
 from dataset_builders.images import encode_png, pixel_sha256
+from dataset_builders.licences import ANY, left_out
 from dataset_builders.manifest import MANIFEST, Row, describe, file_sha256, write_id_lists
 from dataset_builders.parquet import CONTENT_COLUMNS, write_shard
 from dataset_builders.schema import Item, Listing, NothingFoundError, Source
@@ -44,6 +45,7 @@ def build(
     *,
     sources: Iterable[str] = tuple(SOURCES),
     allow_missing: bool = False,
+    license_filter: str = ANY,
     workers: int | None = None,
     progress: Progress = lambda task, done, total: None,
 ) -> dict[str, Any]:
@@ -54,10 +56,12 @@ def build(
         out: the data set; an older one there is replaced once the new one is complete.
         sources: names of `SOURCES` to use.
         allow_missing: build from what is there, and say "partial" wherever the data go.
+        license_filter: of `licences.FILTERS`; sources that it leaves out count as missing.
         workers: decoding threads; by default one per core.
         progress: told after every image.
 
     Raises:
+        LicenceError: an unknown filter, or one that leaves no source.
         BuildError: missing or incomplete sources without `allow_missing`; `out` holds other files.
         SourceError: a file that cannot be used; nothing is written.
     """
@@ -68,7 +72,9 @@ def build(
         )
     if not _writable(out.parent):
         raise BuildError(f"{out.parent} cannot be written to; choose another --out")
-    chosen = [SOURCES[name] for name in sources]
+    names = tuple(sources)
+    forbidden = left_out(names, license_filter)
+    chosen = [SOURCES[name] for name in names if name not in forbidden]
     with (
         tempfile.TemporaryDirectory(prefix=".usbench-", dir=out.parent) as scratch,
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
@@ -81,22 +87,20 @@ def build(
         placed = select(item for listing in listings.values() for item in listing.items)
         target = Path(scratch) / "dataset"
         shards = []
-        content = hashlib.sha256()
         rows: list[Row] = []
         for row_of_shard in _shards(placed, pool, progress):
             shards.append(_write(row_of_shard, target))
-            for row in row_of_shard:
-                fields = {name: row[name] for name in CONTENT_COLUMNS}
-                content.update(json.dumps(fields, sort_keys=True).encode())
-                rows.append(fields)
+            rows += [{name: row[name] for name in CONTENT_COLUMNS} for row in row_of_shard]
         write_id_lists(rows, target / "splits")
         manifest = {
-            "content_sha256": content.hexdigest(),
-            **describe(rows, SOURCES, listings, lacking, finder.archives),
+            "content_sha256": content_sha256(rows),
+            **describe(rows, SOURCES, listings, {**lacking, **forbidden}, finder.archives),
+            "license_filter": license_filter,
             "files": shards,
         }
+        manifest[PROVENANCE] = provenance_sha256(manifest)
         (target / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        _put_in_place(target, out, Path(scratch))
+        exchange(target, out, Path(scratch))
     return manifest
 
 
@@ -225,11 +229,3 @@ def _write(rows: list[Row], target: Path) -> dict[str, Any]:
     write_shard(rows, path)
     size, digest = path.stat().st_size, file_sha256(path)
     return {"name": name, "rows": len(rows), "bytes": size, "sha256": digest}
-
-
-def _put_in_place(target: Path, out: Path, scratch: Path) -> None:
-    """Give the finished folder its name; the older one goes only after that."""
-    if out.exists():
-        out.rename(scratch / "older")
-    target.rename(out)
-    shutil.rmtree(scratch / "older", ignore_errors=True)

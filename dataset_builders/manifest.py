@@ -78,12 +78,22 @@ def _is_partial(
     return bool(tasks[code]["train"] + tasks[code]["test"] < TRAIN_IMAGES + TEST_IMAGES)
 
 
-def write_id_lists(rows: Iterable[Row], folder: Path) -> None:
-    """The ids of every split and partition as text, in order of rank: `folder/BC/1_16.txt`."""
+def write_id_lists(rows: Iterable[Row], folder: Path, *, clean: bool = False) -> None:
+    """The ids of every split and partition as text, in order of rank: `folder/BC/1_16.txt`.
+
+    Args:
+        rows: of the data set, task by task.
+        folder: where a folder a task is made.
+        clean: also the test ids that have no `duplicate_of`, once these were searched for.
+    """
     for code, of_task in groupby(rows, lambda row: row["task"]):
         ids: dict[str, list[str]] = {"train": [], "test": []}
+        if clean:
+            ids["clean"] = []
         for row in of_task:
             ids[row["split"]].append(row["id"])
+            if clean and row["split"] == "test" and row["duplicate_of"] is None:
+                ids["clean"].append(row["id"])
         lists = {
             name: ids["train"][: labelled(len(ids["train"]), name)]
             for name in PARTITIONS
