@@ -120,6 +120,8 @@ def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
     readers = [str(text) for record in records if (text := record.protocol.get("text"))]
     prompts = f"; text encoder of methods with prompts {_list(readers)}" if readers else ""
     partial = f", partial: {', '.join(data.partial)}" if data.partial else ""
+    cited = {str(own) for record in records if (own := record.dataset.published)}
+    origin = f", from {_list(cited)}" if cited else ""
     unit = "px at that size" if profile.unit == "px" else profile.unit
     found = (
         protocol(records[0]),
@@ -131,7 +133,7 @@ def _caption(runs: Sequence[Run], profile: Profile, cells: Cells) -> str:
         _tests(cells),
         f"Pretraining: encoder weights {_list(record.weights for record in records)}{prompts}.",
         _precision(records),
-        f"Dataset {data.content_sha256[:12]}{partial}.",
+        f"Dataset {data.content_sha256[:12]}{partial}{origin}.",
         f"Device: {_list(record.machine.get('device', 'unknown') for record in records)}.",
     )
     return " ".join(text for text in found if text)

@@ -6,9 +6,9 @@ split. No torch.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmark import cache
+from benchmark.published import Published
 from dataset_builders.errors import UsageError
 from dataset_builders.manifest import FORMAT, MANIFEST
+from dataset_builders.publish.contents import pictures_withheld
 from dataset_builders.selection import labelled
 from dataset_builders.tasks import TASKS
 
@@ -39,10 +41,36 @@ class Dataset:
     content_sha256: str
     partial: tuple[str, ...]
     images: Mapping[str, tuple[int, int]]  # task -> (train, test), tasks that have images only
+    # task -> source -> images whose pictures were withheld from publication
+    withheld: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    published: Published | None = None  # None: it was built here
 
     def labelled(self, task: str, split: str) -> int:
         """How many training images of a task carry a label in a partition."""
         return labelled(self.images[task][0], split)
+
+    def require_pictures(self, tasks: Iterable[str]) -> None:
+        """Make sure that every image of some tasks is there.
+
+        Raises:
+            DatasetError: pictures of their sources were withheld when the data set was published.
+        """
+        lacking = [task for task in tasks if task in self.withheld]
+        if not lacking:
+            return
+        counts = "; ".join(
+            f"{task}: {', '.join(f'{n} of {source}' for source, n in self.withheld[task].items())}"
+            for task in lacking
+        )
+        whole = [f"--task {task}" for task in self.images if task not in self.withheld]
+        name = self.published.name if self.published else str(self.root)
+        others = f", or run {' '.join(whole)}" if whole else ""
+        raise DatasetError(
+            f"{name} lacks pictures that may not be re-hosted ({counts}); put the archives of "
+            "these sources into raw/ (`usbench list sources` says how to get them) and make it "
+            f"whole with `usbench build-data --complete {name} --out data`, then use --data data"
+            f"{others}"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,11 +96,15 @@ class Native:
     duplicate_of: list[str | None]  # id of an image elsewhere in the data set that shows the same
 
 
-def open_dataset(root: Path) -> Dataset:
+def open_dataset(root: Path, *, whole: bool = True) -> Dataset:
     """Read the manifest.
 
+    Args:
+        root: folder of a data set.
+        whole: refuse one that lacks pictures, as a published one may.
+
     Raises:
-        DatasetError: no manifest there, or one of another format.
+        DatasetError: no manifest there, one of another format, or not whole.
     """
     path = root / MANIFEST
     try:
@@ -82,12 +114,16 @@ def open_dataset(root: Path) -> Dataset:
                 f"{path}: format {manifest['format']}, this usbench reads {FORMAT}; "
                 "build the data set again with `usbench build-data`"
             )
-        return Dataset(
+        dataset = Dataset(
             root,
             manifest["content_sha256"],
             tuple(manifest["partial"]),
             {code: (task["train"], task["test"]) for code, task in manifest["tasks"].items()},
+            pictures_withheld(manifest),
         )
+        if whole:
+            dataset.require_pictures(dataset.images)
+        return dataset
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
             f"{root} holds no data set (no {MANIFEST}); build one with "
@@ -108,6 +144,7 @@ def load(dataset: Dataset, task: str, split: str, size: int) -> Images:
         split: "train" or "test".
         size: height and width in px.
     """
+    dataset.require_pictures([task])
     shards = _shards(dataset, task, split)
     names = pq.read_table(shards, columns=["id", "group"]).to_pydict()
     colour, count = TASKS[task].colour, len(names["id"])
@@ -129,6 +166,7 @@ def native(dataset: Dataset, task: str, split: str) -> Native:
         task: code of a task that has images.
         split: "train" or "test".
     """
+    dataset.require_pictures([task])
     columns = ["mask", "spacing_mm", "duplicate_of"]
     rows = pq.read_table(_shards(dataset, task, split), columns=columns).to_pydict()
     return Native(

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmark.files import replace_together
 from benchmark.methods import METHODS, UNIVERSAL_SEMI, UNIVERSAL_SUPERVISED
+from benchmark.published import Published
 from benchmark.settings import today
 from dataset_builders.errors import UsageError
 
@@ -53,6 +54,7 @@ class DatasetEntry:
     content_sha256: str
     partial: tuple[str, ...]  # tasks that lack images; empty for the whole data set
     images: Mapping[str, tuple[int, int]]  # task -> (train, test)
+    published: Published | None = None  # where it was had from, if it was not built here
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def load(path: Path) -> RunRecord:
             data["content_sha256"],
             tuple(data["partial"]),
             {task: (train, test) for task, (train, test) in data["images"].items()},
+            Published(**origin) if (origin := data.get("published")) else None,
         )
         fields["config"] = today(fields["config"])
         fields["tasks"] = {code: TaskEntry(**entry) for code, entry in fields["tasks"].items()}

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from benchmark import machine
-from benchmark.dataset import Dataset, open_dataset
+from benchmark.dataset import Dataset
 from benchmark.execution import Execution, execution_on
+from benchmark.hub_data import open_data
 from benchmark.method import Method
 from benchmark.methods import METHODS
 from benchmark.protocol import PRESETS, SPLITS, Protocol
@@ -35,7 +36,7 @@ class Request:
     preset: str = "paper"
     variant: str = "paper"
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    data: Path = Path("data")
+    data: Path = Path("data")  # or hf:ORG/NAME@REVISION
     results: Path = Path("results")
     device: str = "auto"
     precision: str | None = None  # None: what suits the device
@@ -147,9 +148,10 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
             f"{entry.title} learns from unlabelled images and split 'full' leaves none; "
             f"choose one of: {', '.join(name for name in SPLITS if name != 'full')}"
         )
-    dataset = dataset or open_dataset(request.data)
+    dataset = dataset or open_data(request.data)
     for task in request.tasks:
         choose("task", task, dataset.images)
+    dataset.require_pictures(request.tasks or dataset.images)
     protocol, config = PRESETS[request.preset], kind.Config()
     given = unprefixed(request.overrides, request.method, field_names(config))
     for changes in (kind.variants[request.variant], given):

@@ -187,7 +187,10 @@ def _record(plan: Plan, parts: Sequence[Part]) -> RunRecord:
         protocol=asdict(plan.protocol),
         config=asdict(plan.config),
         dataset=DatasetEntry(
-            plan.dataset.content_sha256, plan.dataset.partial, dict(plan.dataset.images)
+            plan.dataset.content_sha256,
+            plan.dataset.partial,
+            dict(plan.dataset.images),
+            plan.dataset.published,
         ),
         tasks={task: entry for part in parts for task, entry in part.tasks.items()},
         execution=_together([part.execution for part in parts]),

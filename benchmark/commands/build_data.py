@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark.commands.bars import task_bars
 from benchmark.commands.options import plain_errors
+from dataset_builders.errors import UsageError
 
 
 def build_data(
@@ -18,35 +20,75 @@ def build_data(
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Build what is there.")] = (
         False
     ),
+    license_filter: Annotated[
+        str, typer.Option(help="any, or commercial: only sources known to allow commercial use.")
+    ] = "any",
+    download: Annotated[bool, typer.Option("--download", help="First fetch what is missing.")] = (
+        False
+    ),
+    complete: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add what was withheld to this published one: hf:ORG/NAME@REVISION or a folder."
+        ),
+    ] = None,
 ) -> None:
     """Turn the sources into one Parquet data set with fixed splits."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
+    from benchmark.commands.download import fetch_or_say
     from benchmark.settings import choose
     from dataset_builders.acquire import unclaimed
     from dataset_builders.build import build
+    from dataset_builders.licences import left_out
     from dataset_builders.sources import SOURCES
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with plain_errors(), Bars(*columns, TimeElapsedColumn()) as bars:
-        for name in source or ():
-            choose("source", name, SOURCES)
-        shown: dict[str, Any] = {}
-
-        def progress(task: str, done: int, total: int) -> None:
-            if task not in shown:
-                shown[task] = bars.add_task(task, total=total)
-            bars.update(shown[task], completed=done)
-
+    if complete:
+        with plain_errors():
+            if source or license_filter != "any":
+                raise UsageError(
+                    "--complete restores what was published, all of it; "
+                    "leave --source and --license-filter out"
+                )
+        _complete(complete, raw, out, download=download, allow_missing=allow_missing)
+        return
+    with plain_errors():
+        chosen = [choose("source", name, SOURCES) for name in source or SOURCES]
+        forbidden = left_out(chosen, license_filter)
+    if download:
+        fetch_or_say([name for name in chosen if name not in forbidden], raw)
+    with plain_errors(), task_bars() as progress:
         manifest = build(
             raw,
             out,
-            sources=source or tuple(SOURCES),
+            sources=chosen,
             allow_missing=allow_missing,
+            license_filter=license_filter,
             progress=progress,
         )
     typer.echo(_summary(out, manifest, unclaimed(raw, SOURCES.values())))
+
+
+def _complete(
+    published: Path, raw: Path, out: Path, *, download: bool, allow_missing: bool
+) -> None:
+    """Make a published data set whole."""
+    from benchmark.commands.download import fetch_or_say
+    from benchmark.hub_data import folder_of
+    from dataset_builders.built import read_manifest
+    from dataset_builders.publish.complete import complete
+
+    with plain_errors():
+        folder = folder_of(published)
+        withheld = list(read_manifest(folder).get("withheld", ()))
+    if download:
+        fetch_or_say(withheld, raw)
+    with plain_errors(), task_bars() as progress:
+        made = complete(folder, raw, out, allow_missing=allow_missing, progress=progress)
+    lines = [f"{out}: content {made['content_sha256'][:12]}, as published"]
+    lines += [
+        f"  still without pictures: {name} ({', '.join(said['images'])})"
+        for name, said in made.get("withheld", {}).items()
+    ]
+    typer.echo("\n".join(lines))
 
 
 def _summary(out: Path, manifest: Any, strange: Sequence[str]) -> str:  # noqa: ANN401 - JSON

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Data, Results, plain_errors
+from benchmark.commands.options import Results, plain_errors
 
 
 def run(
@@ -15,7 +15,9 @@ def run(
     split: Annotated[str, typer.Option(help="Labelled share: 1_16, 1_8, 1_4 or full.")],
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
     seed: int = 0,
-    data: Data = Path("data"),
+    data: Annotated[
+        Path, typer.Option("--data", help="Built data set, or hf:ORG/NAME@REVISION.")
+    ] = Path("data"),
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     preset: Annotated[str, typer.Option(help="paper, fast, mini or smoke.")] = "paper",
