@@ -2,9 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DATA ?= data
 
 .PHONY: install demo test check slow toy clean \
-	bench bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan
+	bench bench-build bench-verify bench-metrics bench-views bench-evaluate bench-propl bench-scan
 
 install: .venv/installed
 
@@ -40,6 +41,9 @@ toy: install  ## the semi-supervised methods against labelled images alone, 8 of
 
 bench-build: install  ## build time against merely decoding the same files
 	$(BIN)/python -m benchmark.bench.build
+
+bench-verify: install  ## verification of a data set against merely decoding it: make bench-verify DATA=data
+	$(BIN)/python -m benchmark.bench.verify $(DATA)
 
 bench-metrics: install  ## metrics against MONAI and MedPy, same masks, same run
 	$(BIN)/python -m benchmark.bench.metrics
