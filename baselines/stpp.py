@@ -9,6 +9,7 @@ As LiheYoung/ST-PlusPlus at f4e7a57:
 Every stage begins with fresh weights and learns hard labels of the network before it.
 """
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -23,9 +24,10 @@ from benchmark.data import Unlabelled
 from benchmark.fidelity import Fidelity
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import evaluating, kept_shares
+from benchmark.settings import choose
 from benchmark.views.boxes import cutout
 
-SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)  # at which an image is looked at to be labelled
+SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the original, at which an image is looked at for labels
 STRIDE = 16  # px: what the sides of an image must be a multiple of
 AT_ONCE = 16  # images that are looked at together; not a setting, as rounding depends on it
 
@@ -62,7 +64,13 @@ class STPP(SemiSupervised):
                 "encoder and head: the network and optimiser of the other semi-supervised methods"
             ),
             "weak views are the protocol's rotation and scaling, without crops",
-            "sides of scaled images are rounded to multiples of 16 px (0.75 of 224 is 160)",
+            (
+                "labels are summed over the scales at which the protocol's views show images, not "
+                "0.5 to 2: the original trains at just these scales, and a network that does not "
+                "sees nothing at them. With 8 labelled images of a toy, 60 steps: Dice of the "
+                "labels 84 instead of 43. `scales=paper` has the original's"
+            ),
+            "sides of scaled images are rounded to multiples of 16 px (1.2 of 224 is 272)",
             (
                 "two empty predictions agree perfectly, as in the released code, so images in "
                 "which nothing is found count as reliable; `empty_is_unreliable` makes them the "
@@ -76,6 +84,11 @@ class STPP(SemiSupervised):
         """Settings of ST++."""
 
         empty_is_unreliable: bool = False  # ours: mean IoU of two empty predictions is 0, not 1
+        scales: str = "trained"  # of test-time augmentation; ours, or "paper"
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            choose("scales", self.scales, ("trained", "paper"))
 
     config: Config
 
@@ -141,8 +154,15 @@ class STPP(SemiSupervised):
     def label(self, unlabelled: Unlabelled, chosen: Tensor) -> None:
         """Labels of the network as it is for some images (N,) bool."""
         for places, images, _ in unlabelled.batches(chosen.nonzero()[:, 0], AT_ONCE):
-            probs = augmented(self.net, standardise(as_unit(images)))
+            probs = augmented(self.net, standardise(as_unit(images)), self.scales)
             unlabelled.label(places, probs.argmax(1))
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """At which an image is looked at to be labelled."""
+        protocol = self.setup.protocol
+        own = protocol.scale_low, 1.0, protocol.scale_high
+        return SCALES if self.config.scales == "paper" else own
 
 
 def found(net: nn.Module, images: Tensor) -> Tensor:
@@ -165,16 +185,17 @@ def mean_iou(one: Tensor, other: Tensor, of_empty: float = 1.0) -> Tensor:
     return torch.where(union[0] == 0, of_empty, (overlap / union).nanmean(0))
 
 
-def augmented(net: SegNet, images: Tensor) -> Tensor:
-    """Sum of the probabilities (B, 2, H, W) at five scales, each also mirrored.
+def augmented(net: SegNet, images: Tensor, scales: Iterable[float]) -> Tensor:
+    """Sum of the probabilities (B, 2, H, W) at some scales, each also mirrored.
 
     Args:
         net: predicts at rest.
         images: (B, 3, H, W), normalised.
+        scales: 1 is the size of the images.
     """
     size, total = images.shape[-2:], torch.zeros_like(images[:, :2])
     with evaluating(net):
-        for scale in SCALES:
+        for scale in scales:
             sides = [max(1, round(scale * side / STRIDE)) * STRIDE for side in size]
             scaled = F.interpolate(images, sides, mode="bilinear", align_corners=True)
             probs = net(scaled).float().softmax(1)

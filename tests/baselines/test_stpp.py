@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from baselines import stpp
 from baselines.semi import SemiSupervised
-from baselines.stpp import STPP, augmented, mean_iou
+from baselines.stpp import SCALES, STPP, augmented, mean_iou
 from benchmark.augment import standardise, strong, weak
 from benchmark.data import Batches, Resident, unpack_masks
 from benchmark.execution import Execution
@@ -16,6 +16,7 @@ from benchmark.keys import stable_key
 from benchmark.method import Batch, Clock
 from benchmark.train import make_optimizer, train
 from benchmark.views.boxes import cutout
+from dataset_builders.errors import UsageError
 
 STEPS = 6
 
@@ -133,7 +134,7 @@ def test_every_copy_is_compared_with_the_last(by_number, monkeypatch):
 def test_stages_label_one_half_each_and_keep_what_was_said_before(by_number, monkeypatch):
     monkeypatch.setattr(STPP, "network", lambda self: TinyNet())
     monkeypatch.setattr(nn.Module, "load_state_dict", lambda self, state: None)
-    monkeypatch.setattr(stpp, "augmented", lambda net, images: net(images))
+    monkeypatch.setattr(stpp, "augmented", lambda net, images, scales: net(images))
     method, batches = tiny(STPP), pool(numbered(6), labelled=0)
     method.copies, method.net = nn.ModuleList((Says(FIRST), Says(SECOND))), Says(LAST)
     reliable = torch.tensor([1, 1, 0, 0, 0, 1]).bool()
@@ -170,10 +171,10 @@ class Shape(nn.Module):
 @pytest.mark.parametrize(
     ("size", "sides"), [(64, (32, 48, 64, 96, 128)), (224, (112, 160, 224, 336, 448))]
 )
-def test_labels_are_made_at_five_scales_and_mirrored(size, sides):
+def test_labels_of_the_paper_are_made_at_five_scales_and_mirrored(size, sides):
     net = Shape()
     left = torch.where(torch.arange(size) < size // 2, 1.0, -1.0).expand(1, 3, size, size)
-    probs = augmented(net, left)
+    probs = augmented(net, left, SCALES)
     assert net.seen == [(side, side) for side in sides for _ in range(2)]
     assert torch.allclose(probs.sum(1), torch.tensor(10.0))
     # mirrored views are turned back: all ten agree but at the edge
@@ -181,6 +182,17 @@ def test_labels_are_made_at_five_scales_and_mirrored(size, sides):
     assert torch.allclose(probs[0, 1, :, 0], right)
     assert torch.allclose(probs[0, 0, :, -1], right)
     assert net.training
+
+
+def test_labels_are_made_at_the_scales_that_training_shows():
+    method = tiny(STPP)
+    protocol = method.setup.protocol
+    assert method.scales == (protocol.scale_low, 1.0, protocol.scale_high) == (0.95, 1.0, 1.2)
+    assert tiny(STPP, scales="paper").scales == SCALES
+    with pytest.raises(UsageError, match="unknown scales 'five'"):
+        STPP.Config(scales="five")
+    with pytest.raises(UsageError, match="unknown network"):
+        STPP.Config(network="five")
 
 
 def test_the_first_stage_is_the_labelled_only_method():
