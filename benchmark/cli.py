@@ -21,6 +21,7 @@ from benchmark.commands.publish import publish
 from benchmark.commands.report import report
 from benchmark.commands.run import run
 from benchmark.commands.sources import sources
+from benchmark.commands.sweep import sweep
 from benchmark.commands.verify_data import verify_data
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command("leakage")(leakage)
 app.command("publish")(publish)
 app.command("cite")(cite)
 app.command("run")(run)
+app.command("sweep")(sweep)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("audit")(audit)

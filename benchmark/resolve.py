@@ -15,6 +15,7 @@ from benchmark.hub_data import open_data
 from benchmark.method import Method
 from benchmark.methods import METHODS
 from benchmark.protocol import PRESETS, SPLITS, Protocol
+from benchmark.record import run_name
 from benchmark.settings import choose, field_names, override, unprefixed
 from dataset_builders.errors import UsageError
 
@@ -61,6 +62,12 @@ class Plan:
     tag: str
     device: torch.device
     execution: Execution
+
+    @property
+    def name(self) -> str:
+        """Of the run: its record's place under `runs/`."""
+        request = self.request
+        return run_name(request.method, request.split, request.seed, self.tag)
 
     @property
     def encoder(self) -> str:

@@ -39,7 +39,7 @@ def run(request: Request) -> Path:
         Interrupted: the user stopped it; a checkpoint is left.
     """
     plan = resolve(request)
-    name = record.run_name(request.method, request.split, request.seed, plan.tag)
+    name = plan.name
     folder = request.results / "unfinished" / name
     if _finished(plan, name):
         _remove(folder)
@@ -57,6 +57,24 @@ def run(request: Request) -> Path:
     path = _finish(plan, name, folder)
     _remove(folder)
     return path
+
+
+def is_done(plan: Plan) -> bool:
+    """Whether the record of this very run is there, with all its tasks.
+
+    Raises:
+        RunError: a record with other settings stands in its place.
+    """
+    path = record.path_of(plan.request.results, plan.name)
+    if not path.is_file():
+        return False
+    done = record.load(path)
+    if _settings(done) != plan.settings:
+        raise RunError(
+            f"{path} holds a finished {plan.name} with other settings; give another --results, "
+            "or remove it"
+        )
+    return set(plan.tasks) <= set(done.tasks)
 
 
 def _finished(plan: Plan, name: str) -> bool:

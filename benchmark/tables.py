@@ -150,10 +150,10 @@ class Row:
 
     def owns(self, record: RunRecord) -> bool:
         """Whether the record is a run of this row: the method as published but for the flags."""
-        return record.method == self.method and _changes(record) == self._changes
+        return record.method == self.method and _changes(record) == self.changes
 
     @property
-    def _changes(self) -> dict[str, str]:
+    def changes(self) -> dict[str, str]:
         """From the method as published, as in a record's tag."""
         flags = {"prompting": self.prompting, "noise": self.noise, "uplc": str(self.uplc).lower()}
         usual = {"prompting": "pud", "noise": "dropout", "uplc": "true"}

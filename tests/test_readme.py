@@ -30,6 +30,7 @@ COMMANDS = [
 SHORT = {
     "build-data": "--allow-missing",
     "run": "--preset smoke --set size=32 --set steps=1 --set batch=4 --set text=random",
+    "sweep": "--preset smoke --methods pspnet --dry-run",
     "bench": "--preset smoke --set size=32 --set batch=4 --steps 1",
 }
 # nothing can be fetched in a test; pictures of 64 px of one organ may look alike

@@ -1,0 +1,194 @@
+"""The runs of a sweep and who does which: one SQLite file beside the records.
+
+A job is leased to one worker at a time. A lease is void when its worker is no more (on this
+machine), or has not been heard of for `SILENCE` seconds (on another); the job is then given out
+again, and goes on from its checkpoint. Nothing here says what was finished: records do.
+"""
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+SILENCE = 300.0  # seconds
+DEATHS = 5  # so often a job may end its process before it is given up
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS jobs (
+    name TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    host TEXT NOT NULL DEFAULT '',
+    worker INTEGER NOT NULL DEFAULT 0,
+    heard REAL NOT NULL DEFAULT 0,
+    began REAL NOT NULL DEFAULT 0,
+    ended REAL NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    problem TEXT NOT NULL DEFAULT ''
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job as it stands."""
+
+    name: str
+    spec: str
+    state: str
+    host: str
+    worker: int  # process id
+    heard: float  # of the worker, seconds since 1970
+    began: float
+    ended: float
+    deaths: int  # workers that ended while they had it
+    problem: str
+
+
+_FIELDS = ", ".join(Entry.__dataclass_fields__)
+
+
+class Queue:
+    """Several processes of several machines may open the same file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._host = socket.gethostname()
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db.execute(_TABLE)
+
+    def close(self) -> None:
+        """Leave the file to others."""
+        self._db.close()
+
+    def put(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Make the queue hold these (name, spec), in this order, and no others that wait.
+
+        A job that runs or failed stays what it is; one that was done waits again, since its
+        record is asked for.
+        """
+        with self._alone():
+            self._db.execute("DELETE FROM jobs WHERE state IN (?, ?)", (WAITING, DONE))
+            self._db.executemany(
+                "INSERT INTO jobs (name, spec, position, state) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, "
+                "position = excluded.position",
+                [(name, spec, place, WAITING) for place, (name, spec) in enumerate(jobs)],
+            )
+
+    def lease(self, worker: int, like: str = "") -> Entry | None:
+        """Take the next job; None if none waits.
+
+        Args:
+            worker: process id of who takes it.
+            like: the method of its last job: one of the same method is preferred, so that what
+                was loaded and compiled serves again.
+        """
+        with self._alone():
+            self._reclaim()
+            found = self._db.execute(
+                f"SELECT {_FIELDS} FROM jobs WHERE state = ? "
+                "ORDER BY name LIKE ? DESC, position LIMIT 1",
+                (WAITING, f"{like}/%"),
+            ).fetchone()
+            if found is None:
+                return None
+            now = time.time()
+            self._db.execute(
+                "UPDATE jobs SET state = ?, host = ?, worker = ?, heard = ?, began = ?, "
+                "problem = '' WHERE name = ?",
+                (RUNNING, self._host, worker, now, now, found[0]),
+            )
+        return Entry(*found)
+
+    def beat(self, name: str, worker: int) -> bool:
+        """The worker is alive; False if the job is not its own any more."""
+        return self._update(name, worker, "heard = ?", time.time())
+
+    def finish(self, name: str, worker: int) -> bool:
+        """The record is there."""
+        return self._update(name, worker, f"state = '{DONE}', ended = ?", time.time())
+
+    def fail(self, name: str, worker: int, problem: str) -> bool:
+        """It cannot be done; `problem` says why."""
+        changes = f"state = '{FAILED}', ended = ?, problem = ?"
+        return self._update(name, worker, changes, time.time(), problem)
+
+    def give_back(self, worker: int, *, died: bool = False) -> None:
+        """A worker of this machine ends; what it had waits again, unless it kills its workers."""
+        mine = (RUNNING, self._host, worker)
+        where = "WHERE state = ? AND host = ? AND worker = ?"
+        with self._alone():
+            if died:
+                self._db.execute(f"UPDATE jobs SET deaths = deaths + 1 {where}", mine)
+                self._db.execute(
+                    f"UPDATE jobs SET state = ?, ended = ?, problem = ? {where} AND deaths >= ?",
+                    (FAILED, time.time(), f"its process was killed {DEATHS} times", *mine, DEATHS),
+                )
+            self._db.execute(f"UPDATE jobs SET state = ? {where}", (WAITING, *mine))
+
+    def retry(self) -> list[str]:
+        """Let the failed jobs wait again; returns their names."""
+        with self._alone():
+            names = [entry.name for entry in self.entries() if entry.state == FAILED]
+            self._db.execute(
+                "UPDATE jobs SET state = ?, deaths = 0, problem = '' WHERE state = ?",
+                (WAITING, FAILED),
+            )
+        return names
+
+    def reclaim(self) -> None:
+        """Give jobs of workers that are no more back to the queue."""
+        with self._alone():
+            self._reclaim()
+
+    def entries(self) -> list[Entry]:
+        """All jobs in their order."""
+        rows = self._db.execute(f"SELECT {_FIELDS} FROM jobs ORDER BY position")
+        return [Entry(*row) for row in rows]
+
+    def _update(self, name: str, worker: int, changes: str, *values: object) -> bool:
+        done = self._db.execute(
+            f"UPDATE jobs SET {changes} WHERE name = ? AND state = ? AND host = ? AND worker = ?",
+            (*values, name, RUNNING, self._host, worker),
+        )
+        return done.rowcount == 1
+
+    def _reclaim(self) -> None:
+        for entry in self.entries():
+            if entry.state == RUNNING and self._is_void(entry):
+                self._db.execute("UPDATE jobs SET state = ? WHERE name = ?", (WAITING, entry.name))
+
+    def _is_void(self, entry: Entry) -> bool:
+        # here a process that only slept, with the machine perhaps, keeps its job
+        if entry.host == self._host:
+            return not _is_alive(entry.worker)
+        return time.time() - entry.heard > SILENCE
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change to the file, by one process at a time, whole or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

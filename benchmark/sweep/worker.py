@@ -1,0 +1,120 @@
+"""A process that does one job of the queue after another: `python -m benchmark.sweep.worker QUEUE`.
+
+It serves the runs of one method in turn, so that loading torch and the networks is paid for once.
+What a run prints goes to `logs/NAME.log` beside the queue.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from benchmark.sweep.jobs import request_of
+from benchmark.sweep.queue import Entry, Queue
+from dataset_builders.errors import UsageError
+
+BEAT_SECONDS = 5.0
+_TOLD = 5  # lines of a traceback that are kept in the queue; the log has all
+
+
+def log_of(queue: Path, name: str) -> Path:
+    """Where the output of a job goes."""
+    return queue.parent / "logs" / f"{name}.log"
+
+
+def work(path: Path) -> int:
+    """Do jobs until none waits.
+
+    Returns:
+        How many it did; failed ones count.
+
+    Raises:
+        Interrupted: it was asked to stop; the job waits again, with a checkpoint.
+    """
+    queue, done, like = Queue(path), 0, ""
+    worker = os.getpid()
+    while entry := queue.lease(worker, like):
+        like = entry.name.partition("/")[0]
+        with _printing_to(log_of(path, entry.name)), _heard(path, entry.name):
+            problem = _do(entry)
+        if problem:
+            queue.fail(entry.name, worker, problem)
+        else:
+            queue.finish(entry.name, worker)
+        done += 1
+    return done
+
+
+def _do(entry: Entry) -> str:
+    """Run a job; returns why it failed, or nothing."""
+    from benchmark.run import run
+
+    try:
+        run(request_of(entry.spec))
+    except UsageError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        return str(error)
+    except Exception:  # whatever it is, the other jobs go on
+        traceback.print_exc()
+        return "\n".join(traceback.format_exc().strip().splitlines()[-_TOLD:])
+    return ""
+
+
+@contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """Standard output and error go to a file, also those of libraries."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(1), os.dup(2)
+    with log.open("a", buffering=1) as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            with redirect_stdout(file), redirect_stderr(file):
+                yield
+        finally:
+            for descriptor, before in zip((1, 2), kept, strict=True):
+                os.dup2(before, descriptor)
+                os.close(before)
+
+
+@contextmanager
+def _heard(path: Path, name: str) -> Iterator[None]:
+    """Tell the queue now and then that the job goes on; stop where nobody waits for it."""
+    over, worker, parent = threading.Event(), os.getpid(), os.getppid()
+
+    def beat() -> None:
+        queue = Queue(path)  # a connection serves one thread
+        while not over.wait(BEAT_SECONDS):
+            if not queue.beat(name, worker) or os.getppid() != parent:
+                os.kill(worker, signal.SIGTERM)  # the run leaves a checkpoint
+                break
+        queue.close()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def main() -> int:
+    """Exit code 130 if it was asked to stop."""
+    from benchmark.train import Interrupted
+
+    path = Path(sys.argv[1])
+    try:
+        work(path)
+    except Interrupted:
+        Queue(path).give_back(os.getpid())
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""The queue: every job to one worker at a time, and none lost."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmark.sweep import queue as queue_module
+from benchmark.sweep.queue import DEATHS, DONE, FAILED, RUNNING, SILENCE, WAITING, Queue
+
+ME = os.getpid()
+
+
+@pytest.fixture
+def queue(tmp_path):
+    made = Queue(tmp_path / "results/sweep.sqlite")
+    made.put((name, "{}") for name in ("unet/1_4/seed0", "propl/1_4/seed0", "unet/1_8/seed0"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gone():
+    """Id of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def states(queue):
+    return {entry.name: entry.state for entry in queue.entries()}
+
+
+def test_jobs_are_given_out_in_order_and_each_once(queue):
+    assert [queue.lease(ME).name for _ in range(3)] == [
+        "unet/1_4/seed0", "propl/1_4/seed0", "unet/1_8/seed0",
+    ]  # fmt: skip
+    assert queue.lease(ME) is None
+    assert set(states(queue).values()) == {RUNNING}
+
+
+def test_one_method_is_served_in_turn(queue):
+    assert queue.lease(ME, like="propl").name == "propl/1_4/seed0"
+    assert queue.lease(ME, like="unet").name == "unet/1_4/seed0"
+    assert queue.lease(ME, like="unet").name == "unet/1_8/seed0"
+
+
+def test_what_ends_is_not_given_out_again(queue):
+    one, two, three = (queue.lease(ME).name for _ in range(3))
+    assert queue.finish(one, ME)
+    assert queue.fail(two, ME, "no such thing")
+    queue.give_back(ME)
+    assert states(queue) == {one: DONE, two: FAILED, three: WAITING}
+    assert queue.lease(ME).name == three
+    assert [entry.problem for entry in queue.entries() if entry.name == two] == ["no such thing"]
+    assert queue.retry() == [two]
+    assert queue.lease(ME).name == two
+
+
+def test_only_the_one_who_has_a_job_can_end_it(queue, gone):
+    name = queue.lease(ME).name
+    assert not queue.finish(name, gone)
+    assert not queue.fail(name, gone, "")
+    assert not queue.beat(name, gone)
+    assert queue.beat(name, ME)
+    assert states(queue)[name] == RUNNING
+
+
+def test_the_job_of_a_process_that_is_no_more_is_given_out_again(queue, gone):
+    name = queue.lease(gone).name
+    assert queue.lease(ME).name == name
+    queue.reclaim()
+    assert states(queue)[name] == RUNNING
+
+
+def test_a_process_that_is_silent_but_alive_keeps_its_job(queue, monkeypatch):
+    """A machine that slept: its process must not find another at its run when it wakes."""
+    name = queue.lease(ME).name
+    now = time.time()
+    monkeypatch.setattr(queue_module.time, "time", lambda: now + 100 * SILENCE)
+    assert queue.lease(ME).name != name
+
+
+def test_of_another_machine_only_silence_tells(queue, tmp_path, monkeypatch, gone):
+    monkeypatch.setattr(queue_module.socket, "gethostname", lambda: "elsewhere")
+    far = Queue(tmp_path / "results/sweep.sqlite")
+    name = far.lease(gone).name
+    assert queue.lease(ME).name != name
+    now = time.time()
+    monkeypatch.setattr(queue_module.time, "time", lambda: now + SILENCE + 1)
+    assert queue.lease(ME).name == name
+
+
+def test_a_job_that_kills_its_workers_is_given_up(queue):
+    queue.put([("unet/1_4/seed0", "{}")])
+    for _ in range(DEATHS):
+        assert queue.lease(ME).name == "unet/1_4/seed0"
+        queue.give_back(ME, died=True)
+    assert queue.lease(ME) is None
+    (entry,) = queue.entries()
+    assert (entry.state, entry.problem) == (FAILED, f"its process was killed {DEATHS} times")
+
+
+def test_to_be_asked_to_stop_is_no_death(queue):
+    for _ in range(DEATHS + 1):
+        queue.lease(ME)
+        queue.give_back(ME)
+    assert FAILED not in states(queue).values()
+
+
+def test_a_new_sweep_keeps_what_runs_and_what_failed(queue):
+    running, failed, done = (queue.lease(ME).name for _ in range(3))
+    queue.fail(failed, ME, "why")
+    queue.finish(done, ME)
+    queue.put([(done, "{}"), (failed, '{"new": 1}'), ("ddfp/1_4/seed0", "{}")])
+    assert states(queue) == {
+        running: RUNNING, failed: FAILED, done: WAITING, "ddfp/1_4/seed0": WAITING,
+    }  # fmt: skip
+    assert [entry.spec for entry in queue.entries() if entry.name == failed] == ['{"new": 1}']
+
+
+def test_processes_that_ask_at_once_get_different_jobs(tmp_path):
+    path = tmp_path / "sweep.sqlite"
+    made = Queue(path)
+    made.put((f"unet/1_4/seed{number}", "{}") for number in range(120))
+    code = (
+        "import os, sys; from pathlib import Path; from benchmark.sweep.queue import Queue\n"
+        "queue = Queue(Path(sys.argv[1]))\n"
+        "while entry := queue.lease(os.getpid()):\n"
+        "    print(entry.name); queue.finish(entry.name, os.getpid())\n"
+    )
+    asking = [
+        subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    got = [name for process in asking for name in process.communicate()[0].split()]
+    assert [process.returncode for process in asking] == [0] * 4
+    assert sorted(got) == sorted(entry.name for entry in made.entries())
+    assert {entry.state for entry in made.entries()} == {DONE}
