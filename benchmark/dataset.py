@@ -129,7 +129,7 @@ def open_dataset(root: Path, *, whole: bool = True) -> Dataset:
             f"{root} holds no data set (no {MANIFEST}); build one with "
             f"`usbench build-data --out {root}`, or name another with --data"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path} is damaged ({error!r}); build the data set again with `usbench build-data`"
         ) from None

@@ -1,16 +1,20 @@
 """A data set named on the command line: a folder, or `hf:ORG/NAME@REVISION` on the Hub."""
 
 import re
+import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from benchmark.dataset import Dataset, DatasetError, open_dataset
 from benchmark.published import Published
 from dataset_builders.manifest import MANIFEST
-from dataset_builders.publish.upload import REPO
+from dataset_builders.publish.upload import REPO, unreachable
 
 SCHEME = "hf:"
 _REFERENCE = re.compile(rf"hf:(?P<repo>{REPO})(?:@(?P<revision>\w[\w./-]*))?", re.ASCII)
+_PATIENCE_S = 10
 _FILES = [MANIFEST, "*.parquet", "splits/*"]  # not the pages for people
 
 
@@ -31,8 +35,7 @@ class Reference:
         match = _REFERENCE.fullmatch(text)
         if match is None:
             raise DatasetError(
-                f"--data {text}: write it as hf:ORG/NAME@REVISION, for example "
-                "hf:lab/usbench@v1.0.0"
+                f"{text}: write it as hf:ORG/NAME@REVISION, for example hf:lab/usbench@v1.0.0"
             )
         return cls(match["repo"], match["revision"] or "main")
 
@@ -81,21 +84,28 @@ def download(reference: Reference) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
-    unreachable: type[Exception] = HfHubHTTPError.__bases__[0]
+    cached = not _is_reachable()
     try:
         manifest = hf_hub_download(
-            reference.repo, MANIFEST, repo_type="dataset", revision=reference.revision
+            reference.repo,
+            MANIFEST,
+            repo_type="dataset",
+            revision=reference.revision,
+            local_files_only=cached,
         )
         commit = Path(manifest).parent.name
         return Path(
             snapshot_download(
-                reference.repo, repo_type="dataset", revision=commit, allow_patterns=_FILES
+                reference.repo,
+                repo_type="dataset",
+                revision=commit,
+                allow_patterns=_FILES,
+                local_files_only=cached,
             )
         )
     except RepositoryNotFoundError:
@@ -106,6 +116,23 @@ def download(reference: Reference) -> Path:
         problem = "the Hub cannot be reached and it is not in the cache; try again with a network"
     except EntryNotFoundError:
         problem = f"the repository holds no data set of usbench (no {MANIFEST})"
-    except (unreachable, OSError) as error:
+    except (unreachable(), OSError) as error:
         problem = f"it cannot be downloaded ({str(error).partition(chr(10))[0]}); try again"
     raise DatasetError(f"{reference}: {problem}")
+
+
+def _is_reachable() -> bool:
+    """Whether anybody answers at the Hub: told at once, and not after the library's many tries."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    hub = urlsplit(constants.ENDPOINT)
+    if getproxies().keys() & {hub.scheme, "all"}:
+        return True  # for all that can be told: only the proxy need be reached from here
+    port = hub.port or {"http": 80}.get(hub.scheme, 443)
+    try:
+        with socket.create_connection((hub.hostname or "", port), _PATIENCE_S):
+            return True
+    except OSError:
+        return False

@@ -104,7 +104,8 @@ def unpack(source: str, archive: Path, into: Path) -> None:
     """Unpack a zip or tar into a new folder; nothing is left of it if that fails.
 
     Raises:
-        SourceError: damaged, or hostile: a path that leaves the folder, a link, a bomb.
+        SourceError: damaged, encrypted, packed in a way that is not read here, or hostile: a path
+            that leaves the folder, a link, a bomb.
     """
     into.mkdir(parents=True)
     try:
@@ -112,14 +113,17 @@ def unpack(source: str, archive: Path, into: Path) -> None:
             _unzip(source, archive, into)
         else:
             _untar(source, archive, into)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
+        # damaged input makes the standard library raise a dozen kinds of Exception
+        if isinstance(error, SourceError) or not isinstance(error, Exception):
+            raise
         raise SourceError(
-            source, f"'{archive.name}'", f"cannot be unpacked ({error})", "get it again"
+            source,
+            f"'{archive}'",
+            f"cannot be unpacked ({str(error) or type(error).__name__})",
+            "get it again, or unpack it yourself, move it away, and repeat the command",
         ) from error
-    except BaseException:
-        shutil.rmtree(into, ignore_errors=True)
-        raise
 
 
 def _unzip(source: str, archive: Path, into: Path) -> None:
@@ -182,7 +186,7 @@ def _inside(source: str, archive: Path, name: str, into: Path) -> Path:
 def _hostile(source: str, archive: Path, member: str, problem: str) -> SourceError:
     return SourceError(
         source,
-        f"'{archive.name}' ({member})",
+        f"'{archive}' ({member})",
         problem,
         "nothing was unpacked; get the archive from the publisher",
     )

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from dataset_builders.acquire import Finder, unclaimed
-from dataset_builders.built import exchange
+from dataset_builders.built import exchange, others_files
 from dataset_builders.content import PROVENANCE, content_sha256, provenance_sha256
 from dataset_builders.errors import UsageError
 from dataset_builders.images import encode_png, pixel_sha256
@@ -62,16 +62,11 @@ def build(
 
     Raises:
         LicenceError: an unknown filter, or one that leaves no source.
-        BuildError: missing or incomplete sources without `allow_missing`; `out` holds other files.
+        BuildError: missing or incomplete sources without `allow_missing`; `out` holds files that
+            are not a data set's.
         SourceError: a file that cannot be used; nothing is written.
     """
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise BuildError(
-            f"{out} exists and is not a data set of usbench (no {MANIFEST}); "
-            "choose another --out or remove it"
-        )
-    if not _writable(out.parent):
-        raise BuildError(f"{out.parent} cannot be written to; choose another --out")
+    _check_target(out)
     names = tuple(sources)
     forbidden = left_out(names, license_filter)
     chosen = [SOURCES[name] for name in names if name not in forbidden]
@@ -102,6 +97,27 @@ def build(
         (target / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         exchange(target, out, Path(scratch))
     return manifest
+
+
+def _check_target(out: Path) -> None:
+    """Refuse to replace anything but a data set.
+
+    Raises:
+        BuildError: `out` holds something else, or its place cannot be written to.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise BuildError(
+            f"{out} exists and is not a data set of usbench (no {MANIFEST}); "
+            "choose another --out or remove it"
+        )
+    if others := others_files(out):
+        few = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise BuildError(
+            f"{out} holds files that are no part of a data set and would be deleted with the one "
+            f"there: {few}; move them away or choose another --out"
+        )
+    if not _writable(out.parent):
+        raise BuildError(f"{out.parent} cannot be written to; choose another --out")
 
 
 def _writable(folder: Path) -> bool:
@@ -142,8 +158,9 @@ def _how_to_get(raw: Path, lacking: Mapping[str, str]) -> str:
     ]
     if strange := unclaimed(raw, SOURCES.values()):
         lines.append(f"  No source goes by the name {', '.join(strange)}: misspelt or misplaced?")
+    absent = "" if raw.is_dir() else f"there is no folder {raw} (is --raw right?): "
     return (
-        f"{len(lacking)} of {len(SOURCES)} sources are missing or incomplete in {raw}:\n"
+        f"{absent}{len(lacking)} of {len(SOURCES)} sources are missing or incomplete in {raw}:\n"
         + "\n".join(lines)
         + "\nWith --allow-missing the tasks take what there is, and all results say 'partial'."
     )

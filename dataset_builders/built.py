@@ -1,6 +1,7 @@
 """A built data set on disk: its manifest, its rows without their pixels, and its replacement."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,34 @@ import pyarrow.parquet as pq
 from dataset_builders.errors import UsageError
 from dataset_builders.manifest import FORMAT, MANIFEST, Row
 from dataset_builders.parquet import CONTENT_COLUMNS
+from dataset_builders.tasks import TASKS
 
-_ENTRIES = {
+# What a manifest holds: a type, [kind of all entries], {str: kind of all values}, or a dict of
+# names, where one that ends in "?" may be absent.
+_COUNTS, _TEXTS = {str: int}, {str: str}
+_KIND = {
     "content_sha256": str,
-    "partial": list,
+    "partial": [str],
     "selection_seed": str,
-    "tasks": dict,
-    "sources": dict,
-    "missing": dict,
-    "versions": dict,
-    "files": list,
+    "tasks": {str: {"train": int, "test": int, "labelled": _COUNTS, "sources": _COUNTS}},
+    "sources": {
+        str: {
+            "found": int,
+            "expected": int,
+            "skipped": _TEXTS,
+            "licence": str,
+            "archives": _TEXTS,
+        }
+    },
+    "missing": _TEXTS,
+    "versions": _TEXTS,
+    "files": [{"name": str, "rows": int, "bytes": int, "sha256": str}],
+    "license_filter?": str,
+    "provenance_sha256?": str,
+    "additions_sha256?": str,
+    "withheld?": {str: {"images": _COUNTS, "licence": str, "homepage": str, "access": str}},
+    "leakage?": {"pairs?": _COUNTS, "duplicates?": int, "straddling?": int, "clean?": _COUNTS},
 }
-_FILE = {"name": str, "rows": int, "bytes": int, "sha256": str}
 _AGAIN = "build the data set again with `usbench build-data`"
 
 
@@ -51,23 +68,29 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise BuiltError(
             f"{path}: format {manifest['format']!r}, this usbench reads {FORMAT}; {_AGAIN}"
         )
-    for name, kind in _ENTRIES.items():
-        if not isinstance(manifest.get(name), kind):
-            raise BuiltError(f"{path} is damaged (no {name}); {_AGAIN}")
-    _check_entries(manifest, path)
+    if fault := _fault(manifest, _KIND):
+        raise BuiltError(f"{path} is damaged ({fault}); {_AGAIN}")
     return manifest
 
 
-def _check_entries(manifest: dict[str, Any], path: Path) -> None:
-    for name in ("tasks", "sources"):
-        for key, entry in manifest[name].items():
-            if not isinstance(entry, dict):
-                raise BuiltError(f"{path} is damaged ({name}: {key}); {_AGAIN}")
-    for number, entry in enumerate(manifest["files"]):
-        if not isinstance(entry, dict) or any(
-            not isinstance(entry.get(name), kind) for name, kind in _FILE.items()
-        ):
-            raise BuiltError(f"{path} is damaged (files: entry {number}); {_AGAIN}")
+def _fault(value: Any, kind: Any, where: str = "") -> str:  # noqa: ANN401 - JSON
+    """Where a value is not of its kind, as "tasks: BC: no train"; empty if nowhere."""
+    if isinstance(kind, type):
+        return "" if type(value) is kind else f"{where}{value!r} is no {kind.__name__}"
+    if not isinstance(value, type(kind)):
+        return f"{where}{value!r} is no {type(kind).__name__}"
+    if isinstance(kind, list):
+        inner = ((f"entry {number}", entry, kind[0]) for number, entry in enumerate(value))
+    elif str in kind:
+        inner = ((name, entry, kind[str]) for name, entry in value.items())
+    else:
+        for name in kind:
+            if not name.endswith("?") and name not in value:
+                return f"{where}no {name}"
+        names = ((name.removesuffix("?"), of_name) for name, of_name in kind.items())
+        inner = ((name, value[name], of_name) for name, of_name in names if name in value)
+    faults = (_fault(entry, of_entry, f"{where}{name}: ") for name, entry, of_entry in inner)
+    return next(filter(None, faults), "")
 
 
 def content_rows(root: Path, manifest: dict[str, Any]) -> list[Row]:
@@ -99,6 +122,31 @@ def used_sources(manifest: dict[str, Any]) -> list[str]:
         dict.fromkeys(
             name for task in manifest["tasks"].values() for name in task.get("sources", {})
         )
+    )
+
+
+def content_of(root: Path) -> str:
+    """Content hash of the data set in a folder; empty if there is none, "unknown" if damaged."""
+    if not (root / MANIFEST).is_file():
+        return ""
+    with suppress(BuiltError):
+        return str(read_manifest(root)["content_sha256"])
+    return "unknown"
+
+
+def others_files(root: Path) -> list[str]:
+    """Names of the files in a data set's folder that no command of ours puts there.
+
+    The manifest is not asked, so that a damaged data set can be replaced too.
+    """
+    ours = {root / MANIFEST}
+    ours.update(path for code in TASKS for path in (root / code).glob("t*-?????-of-?????.parquet"))
+    return sorted(
+        name.as_posix()
+        for path in root.rglob("*")
+        if path not in ours
+        and not path.is_dir()
+        and (name := path.relative_to(root)).parts[0] not in ("splits", "cache")
     )
 
 

@@ -22,6 +22,11 @@ _SAID = (
     "versions",
 )
 
+ADDED = "additions_sha256"  # entry of the manifest, where it has one of these
+# What is told after a build, and no shard can confirm all of: what `usbench leakage` found, and
+# what was published without its pictures.
+_ADDITIONS = ("leakage", "withheld")
+
 
 def content_sha256(rows: Iterable[Mapping[str, Any]]) -> str:
     """Hash of decoded pixels, decoded masks (by their own hashes) and all columns of all rows.
@@ -46,3 +51,19 @@ def provenance_sha256(manifest: Mapping[str, Any]) -> str:
     """
     said = {name: manifest.get(name) for name in _SAID}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def added(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What was added to a manifest after the build."""
+    return {name: manifest[name] for name in _ADDITIONS if name in manifest}
+
+
+def added_sha256(manifest: Mapping[str, Any]) -> str:
+    """Hash of what was added to a manifest after the build."""
+    return hashlib.sha256(json.dumps(added(manifest), sort_keys=True).encode()).hexdigest()
+
+
+def with_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the hash of its additions, if there are any; that hash stands last."""
+    plain = {name: said for name, said in manifest.items() if name != ADDED}
+    return {**plain, ADDED: added_sha256(plain)} if added(plain) else plain

@@ -1,6 +1,7 @@
 """What of each source is here: counted by name, without unpacking or decoding anything."""
 
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from dataset_builders.schema import Files, Listing, NothingFoundError, Source, S
 
 TABLES = (".csv", ".xlsx", ".xml")  # what an index reads; of all else the name is enough
 MAX_TABLE = 2**26  # bytes
+ENCRYPTED = 1  # bit of a zip member's flags
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 NOT_FOUND = "not found"
 
 
@@ -119,22 +122,28 @@ class _Glance(Finder):
 
     def _unpack_once(self, source: str, archive: Path) -> dict[PurePosixPath, Path]:
         if archive not in self._unpacked:
-            with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(archive) as opened:
-                members = [info for info in opened.infolist() if not info.is_dir()]
-                if len(members) <= MAX_MEMBERS and all(map(_is_plain, members)):
-                    into = self.scratch / f"{len(self._unpacked)}"
-                    self._unpacked[archive] = {
-                        PurePosixPath(info.filename): _stand_in(opened, info, into)
-                        for info in members
-                    }
+            into = self.scratch / f"{len(self._unpacked)}"
+            try:
+                with zipfile.ZipFile(archive) as opened:
+                    members = [info for info in opened.infolist() if not info.is_dir()]
+                    if len(members) <= MAX_MEMBERS and all(map(_is_plain, members)):
+                        self._unpacked[archive] = {
+                            PurePosixPath(info.filename): _stand_in(opened, info, into)
+                            for info in members
+                        }
+            except Exception:  # zipfile has a dozen kinds of them for damaged input
+                shutil.rmtree(into, ignore_errors=True)
         # what is no zip, damaged or hostile goes to those who know what to say of it
         return super()._unpack_once(source, archive)
 
 
 def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether nothing but its content can keep a member from being unpacked."""
     name = PurePosixPath(info.filename)
     odd = name.is_absolute() or ".." in name.parts or "\\" in info.filename or ":" in name.parts[0]
-    return not odd and (name.suffix.lower() not in TABLES or info.file_size <= MAX_TABLE)
+    closed = info.flag_bits & ENCRYPTED or info.compress_type not in METHODS
+    huge = name.suffix.lower() in TABLES and info.file_size > MAX_TABLE
+    return not (odd or closed or huge)
 
 
 def _stand_in(opened: zipfile.ZipFile, info: zipfile.ZipInfo, into: Path) -> Path:

@@ -5,16 +5,35 @@ images is not taken for a statement about the files that are read. This is a rea
 be found, by people who are no lawyers; the source's own page decides.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from dataset_builders.citing import references, text
 from dataset_builders.errors import UsageError
 from dataset_builders.sources import SOURCES
 
 ANY, COMMERCIAL = "any", "commercial"
 FILTERS = (ANY, COMMERCIAL)
+
+_HEAD = """\
+# Licences
+
+Each image keeps the licence of its source. Where nothing is stated, nothing is allowed but what the
+law allows anyway. This table is a reading of what was found, and the source's own page decides. The
+column `license` of a row is shorter: it also repeats what is stated for another copy of the images
+or for the code beside them; what is stated for these files is said here.
+
+| source | images | licence | copies | commercial use | changed copies | stated by |
+| :-- | --: | :-- | :-- | :-- | :-- | :-- |
+"""
+_CHANGES = """
+Changed here: images were selected; frames taken out of volumes and clips are PNG; masks are reduced
+to one target and stored as 0 and 255. What usbench adds (selection, splits, hashes, text) is under
+the MIT licence.
+"""
 
 
 class LicenceError(UsageError):
@@ -110,34 +129,36 @@ def licences_markdown(manifest: Mapping[str, Any]) -> str:
     """LICENSES.md: the terms of every source that the data set has images of.
 
     Args:
-        manifest: of a built data set.
+        manifest: of a built or published data set.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for task in manifest["tasks"].values():
-        for name, count in task["sources"].items():
-            counts[name] = counts.get(name, 0) + count
-    lines = [
-        "# Licences",
-        "",
-        "Each image keeps the licence of its source; the column `license` names it in every row. "
-        "Where nothing is stated, nothing is allowed but what the law allows anyway; this table is "
-        "a reading of what was found, and the source's own page decides.",
-        "",
-        "| source | images | licence | copies | commercial use | changed copies | stated by |",
-        "| :-- | --: | :-- | :-- | :-- | :-- | :-- |",
+        counts.update(task["sources"])
+    names = [name for name in SOURCES if name in counts]
+    rows = "".join(_row(name, counts[name]) for name in names)
+    cards = {name: SOURCES[name].card for name in names}
+    pages = "".join(f"- **{name}**: {c.title}, <{c.homepage}>\n" for name, c in cards.items())
+    cited = "".join(f"- {line}\n" for line in text(references(names)).splitlines())
+    withheld = ", ".join(manifest.get("withheld", ()))
+    parts = [
+        f"{_HEAD}{rows}",
+        f"\nWithout pictures here, as no licence is known that allows copies: {withheld}.\n"
+        if withheld
+        else "",
+        _CHANGES,
+        f"\nWhere they come from:\n\n{pages}",
+        f"\nWhat to cite:\n\n{cited}",
     ]
-    for name in (name for name in SOURCES if name in counts):
-        terms = TERMS[name]
-        changed = {True: "under the same licence", False: "free", None: "not stated"}
-        lines.append(
-            f"| {name} | {counts[name]} | {terms.stated} | {_word(terms.redistribute)} "
-            f"| {_word(terms.commercial)} | {changed[terms.share_alike]} | {terms.by} |"
-        )
-    lines += ["", "Where they come from, and what to cite:", ""]
-    for name in (name for name in SOURCES if name in counts):
-        card = SOURCES[name].card
-        lines.append(f"- **{name}**: {card.title}, <{card.homepage}>. {card.citation}")
-    return "\n".join(lines) + "\n"
+    return "".join(parts)
+
+
+def _row(name: str, images: int) -> str:
+    terms = TERMS[name]
+    changed = {True: "under the same licence", False: "free", None: "not stated"}
+    return (
+        f"| {name} | {images} | {terms.stated} | {_word(terms.redistribute)} "
+        f"| {_word(terms.commercial)} | {changed[terms.share_alike]} | {terms.by} |\n"
+    )
 
 
 def _word(allowed: bool | None) -> str:

@@ -1,6 +1,8 @@
 """The manifest and the id lists of a built data set: what it holds, and what it was made from."""
 
 import hashlib
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -109,3 +111,11 @@ def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(path: Path, copy: Path) -> None:
+    """The same file under a second name, where the disk can do that; else a copy of it."""
+    try:
+        os.link(path.resolve(), copy)
+    except OSError:
+        shutil.copy2(path, copy)

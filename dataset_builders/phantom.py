@@ -105,7 +105,11 @@ def _pack(scratch: Path) -> None:
 
 def main() -> None:
     """Command line: `python -m dataset_builders.phantom RAW_DIR`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m dataset_builders.phantom",
+        description="Draw synthetic sources in their publishers' layouts, to try usbench on "
+        "before any download.",
+    )
     parser.add_argument("raw", type=Path, help="folder to write the sources to")
     parser.add_argument("--images", type=int, default=40, help="about how many a source")
     parser.add_argument("--size", type=int, default=128, help="width in pixels, about")

@@ -1,16 +1,17 @@
 """Prove that a built data set is what its manifest says: `usbench verify-data`.
 
-Every file, image, mask and list is read, and all that can be recomputed is. The sha256 of a shard
-finds any flipped bit; the hashes of its rows then say which image it hit, or that it hit none. The
-manifest has no hash of itself: what it says of the shards is recomputed from them, and what only
-it knows (archives, skipped files, versions) is covered by its `provenance_sha256`.
+Every file, image, mask and list is read. The sha256 of a shard finds any flipped bit; the hashes of
+its rows then say which image it hit, or that it hit none. The manifest has no hash of itself: its
+counts and lists are made again from the shards, and what only it knows is covered by two seals,
+`provenance_sha256` for the build (archives, skipped files, versions) and `additions_sha256` for
+what came after it (how `usbench leakage` searched, the terms of withheld pictures). Seals find
+damage and careless edits; who forges one can forge the other, but not the content hash of a record.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ import cv2
 import pyarrow as pa
 
 from dataset_builders.built import read_manifest
-from dataset_builders.content import PROVENANCE, content_sha256, provenance_sha256
+from dataset_builders.content import content_sha256
 from dataset_builders.findings import Finding
-from dataset_builders.manifest import MANIFEST, Row, describe, file_sha256, write_id_lists
-from dataset_builders.schema import Listing
-from dataset_builders.sources import SOURCES
+from dataset_builders.manifest import MANIFEST, file_sha256
 from dataset_builders.tasks import TASKS
+from dataset_builders.verify_claims import Rows, list_findings, manifest_findings, unsealed
 from dataset_builders.verify_rows import NAME, Checked, Said, Shard, check_group, open_shard
 
 Progress = Callable[[str, int, int], None]  # (task, images done, images in all)
@@ -37,32 +37,8 @@ class Verification:
     shards: int
     images: int
     withheld: int  # images that were published without their pictures: hashes, nothing to hash
-    sealed: bool  # whether what only the manifest knows could be checked too
+    unsealed: tuple[str, ...]  # what only the manifest knows and could not be checked
     findings: tuple[Finding, ...]
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What could be read of the shards."""
-
-    of_shard: dict[str, list[Row]] = field(default_factory=dict)  # in canonical order
-    broken: set[str] = field(default_factory=set)  # shards of which not every row could be read
-    withheld: int = 0  # rows published without their pictures
-
-    def of_task(self, code: str) -> list[Row]:
-        """Rows of one task; task and split are those of the file, which the lists follow."""
-        return [
-            {**row, "task": code, "split": "train" if "/train-" in name else "test"}
-            for name, rows in self.of_shard.items()
-            for row in rows
-            if name.startswith(f"{code}/")
-        ]
-
-    def is_whole(self, code: str) -> bool:
-        return not any(name.startswith(f"{code}/") for name in self.broken)
-
-    def all(self) -> list[Row]:
-        return [row for rows in self.of_shard.values() for row in rows]
 
 
 def verify(
@@ -92,9 +68,9 @@ def verify(
         changed = {name: problem for name, future in files.items() if (problem := future.result())}
 
     findings += _among_rows(rows)
-    findings += _lists(root, rows, clean="leakage" in manifest)
+    findings += list_findings(root, rows, clean="leakage" in manifest)
     agrees = not rows.broken and content_sha256(rows.all()) == manifest["content_sha256"]
-    findings += _manifest(manifest, rows, agrees=agrees)
+    findings += manifest_findings(manifest, rows, agrees=agrees)
     findings += _explained(changed, of_rows, rows, agrees=agrees)
     findings += of_rows
     images = sum(len(of_one) for of_one in rows.of_shard.values())
@@ -102,8 +78,8 @@ def verify(
         manifest["content_sha256"],
         len(names),
         images,
-        rows.withheld,
-        PROVENANCE in manifest,
+        len(rows.bare),
+        tuple(unsealed(manifest)),
         tuple(findings),
     )
 
@@ -153,10 +129,10 @@ def _read(
     manifest: Mapping[str, Any],
     pool: ThreadPoolExecutor,
     progress: Progress,
-) -> tuple[_Rows, list[Finding]]:
+) -> tuple[Rows, list[Finding]]:
     """Decode and check all rows of all shards, a row group in each thread."""
     shards: list[Shard] = []
-    rows, findings = _Rows(), list[Finding]()
+    rows, findings = Rows(), list[Finding]()
     for name in names:
         before = sum(shard.rows for shard in shards if shard.side == name.partition("-")[0])
         try:
@@ -184,7 +160,7 @@ def _read(
         shard = checked.shard
         findings += checked.findings
         rows.of_shard[shard.name] += checked.rows
-        rows.withheld += checked.withheld
+        rows.bare += checked.bare
         if len(checked.rows) < checked.count:
             rows.broken.add(shard.name)
         done[shard.task] += checked.count
@@ -192,7 +168,7 @@ def _read(
     return rows, findings
 
 
-def _among_rows(rows: _Rows) -> Iterator[Finding]:
+def _among_rows(rows: Rows) -> Iterator[Finding]:
     """Ids that come twice, groups on both sides of the split, and duplicates of nothing."""
     seen: dict[str, str] = {}
     sides: dict[str, tuple[str, str]] = {}
@@ -216,80 +192,8 @@ def _among_rows(rows: _Rows) -> Iterator[Finding]:
                 yield Finding("column", f"{name} row {number}", problem, row["id"], row["source"])
 
 
-def _lists(root: Path, rows: _Rows, *, clean: bool) -> Iterator[Finding]:
-    """The id lists, written anew from the shards and compared line by line."""
-    with tempfile.TemporaryDirectory() as folder:
-        for code in TASKS:
-            of_task = rows.of_task(code)
-            if not of_task or not rows.is_whole(code):
-                continue
-            write_id_lists(of_task, Path(folder), clean=clean)
-            for right in sorted((Path(folder) / code).iterdir()):
-                name = f"splits/{code}/{right.name}"
-                if problem := _list_problem(root / name, right.read_bytes()):
-                    yield Finding("list", name, problem)
-
-
-def _list_problem(path: Path, right: bytes) -> str:
-    try:
-        found = path.read_bytes()
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-    if found == right:
-        return ""
-    lines, expected = found.split(b"\n"), right.split(b"\n")
-    for number, (line, id_) in enumerate(zip(lines, expected, strict=False), start=1):
-        if line != id_:
-            shown = line.decode(errors="backslashreplace")
-            return f"line {number} is {shown!r}, the shard has {id_.decode()!r}"
-    return f"{len(lines) - 1} ids, the shard has {len(expected) - 1}"
-
-
-def _manifest(manifest: Mapping[str, Any], rows: _Rows, *, agrees: bool) -> Iterator[Finding]:
-    """What the manifest says, against what follows from the shards and from its own seal."""
-    for entry, said, found in _recomputed(manifest, rows, agrees=agrees):
-        if said != found:
-            yield Finding("manifest", MANIFEST, f"{entry}: {said}, the shards give {found}")
-    for name in sorted(manifest["sources"].keys() - SOURCES.keys()):
-        yield Finding("manifest", MANIFEST, f"sources: {name!r} is no source")
-    if (PROVENANCE in manifest) != ("license_filter" in manifest):
-        yield Finding("manifest", MANIFEST, f"{PROVENANCE} or license_filter is missing")
-    elif PROVENANCE in manifest and manifest[PROVENANCE] != provenance_sha256(manifest):
-        problem = f"{PROVENANCE} differs: sources, missing, versions or settings were changed"
-        yield Finding("manifest", MANIFEST, problem)
-
-
-def _recomputed(
-    manifest: Mapping[str, Any], rows: _Rows, *, agrees: bool
-) -> Iterator[tuple[str, object, object]]:
-    """(entry, as the manifest has it, as it should be) where enough rows could be read."""
-    for entry in manifest["files"]:
-        if (name := entry["name"]) in rows.of_shard and name not in rows.broken:
-            yield f"rows of {name}", entry["rows"], len(rows.of_shard[name])
-    whole = [code for code in TASKS if rows.is_whole(code)]
-    # what the sources' archives held is no matter here, only which sources there were
-    listings = {name: Listing((), {}) for name in manifest["sources"] if name in SOURCES}
-    again = describe(
-        [row for code in whole for row in rows.of_task(code)],
-        SOURCES,
-        listings,
-        manifest["missing"],
-        {name: [] for name in listings},
-    )
-    yield "selection_seed", manifest["selection_seed"], again["selection_seed"]
-    for code in whole:
-        said, found = manifest["tasks"].get(code, {}), again["tasks"].get(code, {})
-        for name in dict.fromkeys([*said, *found]):
-            yield f"task {code}: {name}", said.get(name), found.get(name)
-    if not rows.broken:
-        yield "tasks", sorted(manifest["tasks"]), sorted(again["tasks"])
-        yield "partial", manifest["partial"], again["partial"]
-        if not agrees:
-            yield "content_sha256", manifest["content_sha256"], content_sha256(rows.all())
-
-
 def _explained(
-    changed: Mapping[str, str], of_rows: list[Finding], rows: _Rows, *, agrees: bool
+    changed: Mapping[str, str], of_rows: list[Finding], rows: Rows, *, agrees: bool
 ) -> Iterator[Finding]:
     """Each changed file, and where in it the change lies as far as that can be told."""
     for name, problem in changed.items():

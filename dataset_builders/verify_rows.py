@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Checked:
     shard: Shard
     rows: list[Row]  # content columns; empty where one of them could not be read
     count: int  # rows that the footer promises
-    withheld: int  # rows without pictures, as the manifest says
+    bare: list[Row]  # those of them without pictures, as the manifest says
     findings: list[Finding]
 
 
@@ -108,18 +109,27 @@ def check_group(shard: Shard, group: int, said: Said) -> Checked:
     first, count = sum(shard.groups[:group]), shard.groups[group]
     columns, findings = _read(shard, group)
     problems = [*_column_problems(columns, shard, first, said.licences)]
-    hidden = [source in said.withheld for source in columns.get("source", ())]
+    bare = _bare(columns, said.withheld)
     colour = TASKS[shard.task].colour
     for kind, colours in (("image", colour), ("mask", False)):
-        problems += _picture_problems(columns, kind, hidden, colour=colours)
+        problems += _picture_problems(columns, kind, bare, colour=colours)
     for index, step, problem in sorted(problems, key=lambda found: found[0]):
         whose = (str(columns[name][index]) if name in columns else "" for name in _WHOSE)
         findings.append(Finding(step, f"{shard.name} row {first + index}", problem, *whose))
     if not columns.keys() >= set(CONTENT_COLUMNS):
-        return Checked(shard, [], count, sum(hidden), findings)
+        return Checked(shard, [], count, [], findings)
     values = zip(*(columns[name] for name in CONTENT_COLUMNS), strict=True)
     rows = [dict(zip(CONTENT_COLUMNS, of_row, strict=True)) for of_row in values]
-    return Checked(shard, rows, count, sum(hidden), findings)
+    return Checked(shard, rows, count, list(compress(rows, bare)), findings)
+
+
+def _bare(columns: Columns, withheld: frozenset[str]) -> list[bool]:
+    """Of each row, whether it is of a withheld source and has neither image nor mask."""
+    pictures = [columns[kind] for kind in ("image", "mask") if kind in columns]
+    return [
+        source in withheld and all(cells[index] is None for cells in pictures)
+        for index, source in enumerate(columns.get("source", ()))
+    ]
 
 
 def _read(shard: Shard, group: int) -> tuple[Columns, list[Finding]]:
@@ -188,7 +198,7 @@ def _source_problems(task: Task, sources: list[Any], groups: list[Any] | None) -
 
 
 def _picture_problems(
-    columns: Columns, kind: str, hidden: list[bool], *, colour: bool
+    columns: Columns, kind: str, bare: list[bool], *, colour: bool
 ) -> Iterator[Problem]:
     """Decode images or masks as training does, hash them again, and compare."""
     step = "pixels" if kind == "image" else "mask"
@@ -197,7 +207,7 @@ def _picture_problems(
     if not columns.keys() >= set(needed):
         return
     for index, (cell, said, *size) in enumerate(zip(*(columns[n] for n in needed), strict=True)):
-        if cell is None and hidden and hidden[index]:
+        if bare and bare[index]:
             continue
         picture = cell or {}
         try:

@@ -1,4 +1,4 @@
-"""Progress bars of what goes task by task through a data set."""
+"""Progress bars of what goes task by task through a data set, on stderr beside the result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,11 +8,12 @@ from typing import Any
 @contextmanager
 def task_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A function that shows (task, images done, images in all), a bar a task."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, TimeElapsedColumn()) as bars:
+    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
         shown: dict[str, Any] = {}
 
         def progress(task: str, done: int, total: int) -> None:

@@ -38,6 +38,7 @@ def build_data(
     from benchmark.settings import choose
     from dataset_builders.acquire import unclaimed
     from dataset_builders.build import build
+    from dataset_builders.built import content_of
     from dataset_builders.licences import left_out
     from dataset_builders.sources import SOURCES
 
@@ -56,6 +57,7 @@ def build_data(
     if download:
         fetch_or_say([name for name in chosen if name not in forbidden], raw)
     with plain_errors(), task_bars() as progress:
+        older = content_of(out)
         manifest = build(
             raw,
             out,
@@ -64,7 +66,7 @@ def build_data(
             license_filter=license_filter,
             progress=progress,
         )
-    typer.echo(_summary(out, manifest, unclaimed(raw, SOURCES.values())))
+    typer.echo(_summary(out, manifest, older, unclaimed(raw, SOURCES.values())))
 
 
 def _complete(
@@ -91,15 +93,26 @@ def _complete(
     typer.echo("\n".join(lines))
 
 
-def _summary(out: Path, manifest: Any, strange: Sequence[str]) -> str:  # noqa: ANN401 - JSON
-    """What was built, and what of the raw data was not used.
+def _summary(
+    out: Path,
+    manifest: Any,  # noqa: ANN401 - JSON
+    older: str,
+    strange: Sequence[str],
+) -> str:
+    """What was built, what it replaced, and what of the raw data was not used.
 
     Args:
         out: the data set.
         manifest: of it.
+        older: content hash of the data set that was there before; empty if there was none.
         strange: what lies among the raw data under no source's name.
     """
     lines = [f"{out}: content {manifest['content_sha256'][:12]}"]
+    if older:
+        lines.append(
+            f"  an older data set there was replaced, content {older[:12]}; its cache and what "
+            "`usbench leakage --write` had marked went with it"
+        )
     for code, task in manifest["tasks"].items():
         drawn = " + ".join(f"{name} {count}" for name, count in task["sources"].items())
         lines.append(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dataset_builders.download.plan import Outcome, Show
     from dataset_builders.download.transfer import Report
 
+GOES_ON = "the same command goes on from here"  # after Ctrl-C
+
 
 def download(
     source: Annotated[
@@ -21,18 +23,23 @@ def download(
     ] = None,
     raw: Annotated[Path, typer.Option(help="Where they go, a folder per source.")] = Path("raw"),
 ) -> None:
-    """Fetch the sources that are missing; what is here stays as it is."""
+    """Fetch the sources that are missing; what is here and whole stays as it is.
+
+    Ends with code 1 if one of them can only be got by hand, and 2 if one could not be fetched.
+    """
     from dataset_builders.sources import SOURCES
 
-    with plain_errors():
-        failed = [outcome for outcome in fetch(source or [*SOURCES], raw) if not _is_fine(outcome)]
-        if failed:
-            raise UsageError("\n".join(outcome.problem for outcome in failed))
+    with plain_errors(GOES_ON):
+        outcomes = fetch(source or [*SOURCES], raw)
+        if failed := [outcome.problem for outcome in outcomes if not _is_fine(outcome)]:
+            raise UsageError("\n".join(failed))
+    if any(outcome.by_hand for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 def fetch_or_say(names: Sequence[str], raw: Path) -> None:
     """As `usbench download`, but what could not be had is only said: the build judges of it."""
-    with plain_errors():
+    with plain_errors(GOES_ON):
         for outcome in fetch(names, raw):
             if not _is_fine(outcome):
                 to_stderr(outcome.problem)
@@ -42,7 +49,7 @@ def fetch(names: Sequence[str], raw: Path) -> list["Outcome"]:
     """Fetch sources, and say of each what became of it.
 
     Raises:
-        UsageError: an unknown source; or Ctrl-C, after which the same command goes on.
+        UsageError: an unknown source.
     """
     from benchmark.settings import choose
     from dataset_builders.download.plan import get_sources
@@ -54,9 +61,7 @@ def fetch(names: Sequence[str], raw: Path) -> list["Outcome"]:
         with _bars() as show:
             for outcome in get_sources(raw, chosen, show):
                 outcomes.append(outcome)
-    except KeyboardInterrupt:
-        raise UsageError("interrupted; the same command goes on from here") from None
-    finally:
+    finally:  # after Ctrl-C too
         for outcome in outcomes:
             typer.echo(_line(outcome, raw))
     return outcomes

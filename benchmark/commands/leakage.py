@@ -1,5 +1,7 @@
 """`usbench leakage`: images that repeat, and what stands on both sides of the split."""
 
+import errno
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,10 @@ from benchmark.commands.options import plain_errors, to_stderr
 
 
 def leakage(
-    data: Annotated[Path, typer.Argument(help="Built data set.")] = Path("data"),
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A data set, or hf:ORG/NAME@REVISION.", show_default="data"),
+    ] = None,
     raw: Annotated[
         Path | None, typer.Option(help="Search all images of the sources in this folder instead.")
     ] = None,
@@ -26,7 +31,7 @@ def leakage(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from benchmark.files import replacing
-    from dataset_builders.errors import UsageError
+    from benchmark.hub_data import folder_of
     from dataset_builders.leakage.findings import search
     from dataset_builders.leakage.mark import mark
     from dataset_builders.leakage.pictures import of_data_set, of_sources
@@ -34,11 +39,8 @@ def leakage(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with plain_errors():
-        if raw and write:
-            raise UsageError(
-                "--write marks a built data set, and --raw searches what it was built from; "
-                "leave one of them out"
-            )
+        _check(data, raw, out, write=write)
+        root = Path() if raw else folder_of(data or Path("data"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
             shown: dict[str, Any] = {}
 
@@ -47,7 +49,7 @@ def leakage(
                     shown[what] = bars.add_task(what, total=total)
                 bars.update(shown[what], completed=done)
 
-            pictures = of_sources(raw, progress) if raw else of_data_set(data, progress)
+            pictures = of_sources(raw, progress) if raw else of_data_set(root, progress)
             found = search(pictures, progress)
         typer.echo(summary(found))
         if out:
@@ -55,7 +57,42 @@ def leakage(
             with replacing(out, len(content)) as file:
                 file.write(content)
         if write:
-            marked = mark(data, found)
-            to_stderr(f"{data}: {marked} images marked; splits/*/clean.txt list the other test ids")
+            marked = mark(root, found)
+            to_stderr(f"{root}: {marked} images marked; splits/*/clean.txt list the other test ids")
     if found.straddling:
         raise typer.Exit(1)
+
+
+def _check(data: Path | None, raw: Path | None, out: Path | None, *, write: bool) -> None:
+    """Refuse before the search what could not be done after it.
+
+    Raises:
+        UsageError: options that exclude each other; a place that cannot be written to.
+    """
+    from benchmark.hub_data import SCHEME
+    from dataset_builders.errors import UsageError
+
+    if raw and write:
+        raise UsageError(
+            "--write marks a built data set, and --raw searches what it was built from; "
+            "leave one of them out"
+        )
+    if raw and data:
+        raise UsageError(f"{data} would not be searched, but --raw {raw}; leave one of them out")
+    if write and str(data).startswith(SCHEME):
+        raise UsageError(
+            f"{data} is a published data set, which does not change; make your own of it with "
+            f"`usbench build-data --complete {data}`, and mark that"
+        )
+    if out is None:
+        return
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be written ({error.strerror or error}); name another file"
+        ) from None

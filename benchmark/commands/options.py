@@ -1,5 +1,6 @@
-"""Options that several commands share, and how an error of the user's is shown."""
+"""Options that several commands share, and how an error of the user's or Ctrl-C is shown."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +18,27 @@ ProfileName = Annotated[
 Format = Annotated[str, typer.Option("--format", help="terminal, md, csv or latex.")]
 
 
+STOPPED = 130  # exit code after Ctrl-C, as shells have it
+
+
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Errors that we raise about the user's input end in one message, not in a traceback."""
+def plain_errors(
+    kept: str = "what was there before is kept, and nothing is half-written",
+) -> Iterator[None]:
+    """End in one message on stderr: code 2 for errors about the user's input, 130 for Ctrl-C.
+
+    Args:
+        kept: what is left after Ctrl-C, or how to go on.
+    """
     try:
         yield
     except (UsageError, OSError) as error:  # a full disk, a folder that cannot be written
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        colours = False if os.environ.get("NO_COLOR") else None  # None: if it is a terminal
+        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True, color=colours)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        to_stderr(f"stopped; {kept}")
+        raise typer.Exit(STOPPED) from None
 
 
 def to_stderr(text: str) -> None:

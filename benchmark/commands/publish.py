@@ -21,10 +21,13 @@ def publish(
 ) -> None:
     """Upload a data set with card, licences and metadata; without pictures that may not go."""
     with plain_errors():
+        from dataset_builders.publish.contents import UNTAGGED
         from dataset_builders.publish.folder import assemble, tree_lines
-        from dataset_builders.publish.upload import UNTAGGED, check_names, planned, upload
+        from dataset_builders.publish.upload import check_names, check_token, planned, upload
 
         check_names(repo, tag)
+        if not dry_run:
+            check_token()
         with tempfile.TemporaryDirectory(prefix=".usbench-", dir=_beside(data)) as scratch:
             folder = Path(scratch) / "published"
             contents = assemble(data, folder, repo, tag or UNTAGGED)

@@ -87,6 +87,8 @@ def _below(raw: Path, stocks: Sequence["Stock"]) -> str:
     size = sum(path.stat().st_size for path in {path for stock in stocks for path in stock.paths})
     here = sum(stock.state == "here" for stock in stocks)
     lines = [f"{here} of {len(stocks)} sources are whole in {raw}, {_size(size)} in all"]
+    if not raw.is_dir():
+        lines.append(f"  there is no folder {raw}: is --raw right?")
     lines += [
         f"  {stock.source.name}: {stock.problem.removeprefix(f'{stock.source.name}: ')}"
         for stock in stocks

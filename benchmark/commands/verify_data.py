@@ -12,23 +12,28 @@ SHOWN = 20
 
 
 def verify_data(
-    data: Annotated[Path, typer.Argument(help="Built data set.")] = Path("data"),
+    data: Annotated[Path, typer.Argument(help="A data set, or hf:ORG/NAME@REVISION.")] = Path(
+        "data"
+    ),
     show_all: Annotated[bool, typer.Option("--all", help=f"Not only {SHOWN} findings.")] = False,
 ) -> None:
     """Recompute every hash and count of a data set; exit code 1 if something differs."""
+    from benchmark.hub_data import folder_of
     from dataset_builders.findings import STEPS
     from dataset_builders.verify import verify
 
+    with plain_errors():
+        root = folder_of(data)
     with plain_errors(), task_bars() as progress:
-        proof = verify(data, progress=progress)
+        proof = verify(root, progress=progress)
     looked = f"{proof.images} images in {proof.shards} shards"
     if proof.withheld:
         looked += f" ({proof.withheld} of them withheld: columns only)"
     if not proof.findings:
         typer.echo(f"{data}: proven, {looked}, content {proof.content_sha256[:12]}")
-        if not proof.sealed:
+        for what in proof.unsealed:
             typer.echo(
-                "  not proven: what only the manifest knows (archives, skipped files, versions); "
+                f"  not proven: what only the manifest knows ({what}); "
                 "it was written by an older usbench"
             )
         return

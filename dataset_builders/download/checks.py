@@ -75,6 +75,20 @@ def check_file(path: Path, expected: Expected) -> None:
         _check_zip(path)
 
 
+def is_whole(path: Path, expected: Expected) -> bool:
+    """Whether the file is there, and `check_file` has nothing against it."""
+    try:
+        check_file(path, expected)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, MirrorError):
+        return False
+    return True
+
+
+def replaced(path: Path) -> list[str]:
+    """What is said of a file that is fetched though one of its name lies in the source's folder."""
+    return [f"{path} was damaged, and a whole one takes its place"] if path.is_file() else []
+
+
 def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:

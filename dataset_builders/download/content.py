@@ -92,13 +92,16 @@ class Findings:
     missing: list[str] = field(default_factory=list)  # those known byte by byte that are absent
     short: list[str] = field(default_factory=list)  # "benign holds 890 of 891 pictures"
     strange: bool = False  # no form of the source is there
+    damaged: list[str] = field(default_factory=list)  # archives that cannot be read, and why
     compared: int = 0  # members that were compared with their originals
 
     @property
     def problem(self) -> str:
         """In one line; empty if all is well."""
         parts = []
-        if self.strange:
+        if self.damaged:
+            parts.append(f"an archive is damaged: {'; '.join(self.damaged)}")
+        elif self.strange:
             parts.append("none of the source's files is there")
         if self.changed:
             parts.append(f"not the original: {_few(self.changed)}")
@@ -114,9 +117,6 @@ def check(source: str, folders: Iterable[Path]) -> Findings:
     Args:
         source: its name; one without a release on record is not compared.
         folders: together they hold the source.
-
-    Raises:
-        zipfile.BadZipFile: an archive that cannot be read.
     """
     originals = _originals(source)
     forms = [
@@ -127,7 +127,7 @@ def check(source: str, folders: Iterable[Path]) -> Findings:
     seen: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     absent = {member for members in originals.values() for member in members}
     findings = Findings()
-    for path, place, read in _members(folders):
+    for path, place, read in _members(folders, findings.damaged):
         for folder, pattern in patterns:
             if pattern.search(path.as_posix()):
                 seen[folder].add(path.parts[-2:])  # a copy beside its archive counts once
@@ -135,7 +135,7 @@ def check(source: str, folders: Iterable[Path]) -> Findings:
             if path.parts[-len(member.parts) :] == member.parts:
                 absent.discard(member)
                 findings.compared += 1
-                if fingerprint(path.name, read()) != sha256:
+                if _fingerprint_of(path.name, read) != sha256:
                     findings.changed.append(place)
     findings.strange = bool(forms) and not any(seen.values())
     for form in forms:
@@ -176,6 +176,14 @@ def as_reported(file: Path, size: int | None, sha256: str | None) -> list[str]:
     return [f"{file.name} is not the archive that others report, so only its content was checked"]
 
 
+def _fingerprint_of(name: str, read: Callable[[], bytes]) -> str:
+    """As `fingerprint`; empty too of a member that does not unpack."""
+    try:
+        return fingerprint(name, read())
+    except Exception:  # zipfile has a dozen kinds of them for damaged input
+        return ""
+
+
 def fingerprint(name: str, data: bytes) -> str:
     """SHA-256 of a file's bytes, or of the picture in a NIfTI file; empty if there is none.
 
@@ -206,8 +214,8 @@ def _originals(source: str) -> dict[str, dict[PurePosixPath, str]]:
     return known
 
 
-def _members(folders: Iterable[Path]) -> Iterator[Member]:
-    """All files and members of zip archives."""
+def _members(folders: Iterable[Path], damaged: list[str]) -> Iterator[Member]:
+    """All files and members of zip archives; of archives that cannot be opened `damaged` tells."""
     for folder in folders:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             inside = PurePosixPath(file.relative_to(folder).as_posix())
@@ -215,7 +223,12 @@ def _members(folders: Iterable[Path]) -> Iterator[Member]:
             if file.suffix.lower() != ".zip":
                 yield inside, place, file.read_bytes
                 continue
-            with zipfile.ZipFile(file) as archive:
+            try:
+                archive = zipfile.ZipFile(file)
+            except Exception as error:  # of a dozen kinds too
+                damaged.append(f"'{file}' ({error})")
+                continue
+            with archive:
                 for info in archive.infolist():
                     if not info.is_dir():
                         member = PurePosixPath(info.filename)

@@ -6,12 +6,12 @@ in place of a file: the warning about viruses, which it passes, and those that e
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
 import requests
 
-from dataset_builders.download.checks import check_file
+from dataset_builders.download.checks import check_file, is_whole, replaced
 from dataset_builders.download.content import as_reported
 from dataset_builders.download.errors import MirrorError
 from dataset_builders.download.transfer import Expected, Report
@@ -43,15 +43,16 @@ class DriveFile:
         return f"https://{self.host}/file/d/{self.id}/view"
 
     def get(self, into: Path, have: Path, report: Report) -> list[str]:
-        """Fetch it unless it is in `into` or in `have`.
+        """Fetch it unless it is, whole, in `into` or in `have`.
 
         Raises:
             MirrorError: what Drive says in place of the file.
         """
-        if (have / self.name).is_file():
+        mine = have / self.name
+        if is_whole(mine, _expected(mine)):
             return []
         _download(self.id, into / self.name, report)
-        return as_reported(into / self.name, None, self.sha256)
+        return replaced(mine) + as_reported(into / self.name, None, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class DriveFolder:
         return f"https://{self.host}/drive/folders/{self.id}"
 
     def get(self, into: Path, have: Path, report: Report) -> list[str]:
-        """Fetch those of its files that are neither in `into` nor in `have`.
+        """Fetch those of its files that are, whole, neither in `into` nor in `have`.
 
         Raises:
             MirrorError: as `DriveFile.get`; or the folder is not as expected.
@@ -85,10 +86,12 @@ class DriveFolder:
         def add(so_far: int, _: int | None) -> None:
             report(done + so_far, None)  # sizes are told only as the files come
 
+        notes: list[str] = []
         for path, id_ in files.items():
-            if not (have / path).is_file():
+            if not is_whole(have / path, _expected(path)):
                 done += _download(id_, into / path, add)
-        return []
+                notes += replaced(have / path)
+        return notes
 
     def _list(self) -> dict[PurePosixPath, str]:
         import gdown
@@ -131,12 +134,16 @@ def _download(id_: str, target: Path, report: Report) -> int:
             )
         )
         try:
-            zipped = target.suffix.lower() == ".zip"
-            check_file(target, Expected(kind="zip" if zipped else "any"))
+            check_file(target, _expected(target))
         except MirrorError:
             target.unlink()
             raise
     return target.stat().st_size
+
+
+def _expected(path: PurePath) -> Expected:
+    """What is known of a file by its name."""
+    return Expected(kind="zip" if path.suffix.lower() == ".zip" else "any")
 
 
 def _translated(call: Callable[[], Result]) -> Result:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from dataset_builders.download.checks import is_whole, replaced
 from dataset_builders.download.content import as_reported
 from dataset_builders.download.drive import DriveFile, DriveFolder
 from dataset_builders.download.expected import Kind
@@ -33,7 +34,8 @@ class Way(Protocol):
 
         Args:
             into: where they go, under the names they keep.
-            have: the source's folder, which may be absent; files there are not fetched again.
+            have: the source's folder, which may be absent; whole files there are not fetched
+                again, and damaged ones are, to be replaced.
             report: told of bytes.
 
         Returns:
@@ -79,12 +81,12 @@ class Links:
             report(before + done, total and before + total)
 
         for link in self.links:
-            if (have / link.name).is_file():
+            file, expected = into / link.name, Expected(kind=link.kind)
+            if is_whole(have / link.name, expected):
                 continue
-            file = into / link.name
-            fetch([link.url], file, Expected(kind=link.kind), report=add, patience=self.patience)
+            fetch([link.url], file, expected, report=add, patience=self.patience)
             before += file.stat().st_size
-            notes += as_reported(file, link.size, link.sha256)
+            notes += replaced(have / link.name) + as_reported(file, link.size, link.sha256)
         return notes
 
 

@@ -9,7 +9,6 @@ A source's folder therefore holds nothing that is cut short or altered, whenever
 
 import shutil
 import socket
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,14 +49,13 @@ def get_sources(
 ) -> Iterator[Outcome]:
     """Fetch what is missing or incomplete, source by source; a failure does not stop the others.
 
+    None is raised of what can go wrong with one source: its `Outcome` tells.
+
     Args:
         raw: folder of raw data, made if absent.
         sources: got in this order.
         show: asked once for every source and mirror that is tried.
         mirrors: of each source by name.
-
-    Raises:
-        DownloadError: `raw` cannot be made.
     """
     for source in sources:
         yield _get(raw, source, show, mirrors[source.name])
@@ -146,22 +144,28 @@ def _check(source: Source, into: Path, have: Path) -> None:
     """Refuse what is not the release, and keep it where a person can look at it.
 
     Raises:
-        MirrorError: what differs or is missing.
+        MirrorError: what differs or is missing, in what was fetched or in what was here before.
     """
-    try:
-        findings = check(source.name, [into])
-        if not findings.changed and findings.problem:  # what was here before may be the rest of it
-            findings = check(source.name, [into, have])
-        problem = findings.problem
-    except zipfile.BadZipFile as error:
-        problem = f"an archive is damaged ({error})"
-    if problem:
-        refused = into.with_name(f"{into.name}.refused")
-        shutil.rmtree(refused, ignore_errors=True)
-        into.rename(refused)
+    fetched = check(source.name, [into])
+    if not fetched.problem:
+        return
+    mine = sorted(path for path in have.rglob("*") if path.is_file())
+    if mine and not (fetched.changed or fetched.damaged):  # those may be the rest of it
+        problem = check(source.name, [into, have]).problem
+        if not problem:
+            return
+        more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
         raise MirrorError(
-            problem, f"it is kept in {refused}; to use it all the same, move its files to {have}"
+            f"{problem}, together with what was here before ('{mine[0]}'{more})",
+            f"move what is in {have} away and repeat the command, which then fetches that too",
         )
+    refused = into.with_name(f"{into.name}.refused")
+    shutil.rmtree(refused, ignore_errors=True)
+    into.rename(refused)
+    raise MirrorError(
+        fetched.problem,
+        f"it is kept in {refused}; to use it all the same, move its files to {have}",
+    )
 
 
 def _settle(into: Path, folder: Path) -> None:

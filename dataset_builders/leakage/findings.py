@@ -19,7 +19,7 @@ class Pair:
 
     first: Picture
     second: Picture
-    kind: str  # "exact", "near", "mirror", "part"; "group"
+    kind: str  # "exact", "near", "mirror", "part"; "chain" (through others); "group"
     correlation: float  # of 48x48 px
     agreement: float  # of detail, see `confirm`
 
@@ -53,10 +53,13 @@ class Findings:
         Each test row is told once, with the first training row that gives it away.
         """
         found: dict[str, tuple[str, Side]] = {}
-        kinds = {frozenset((p.first.key, p.second.key)): p.kind for p in self.pairs}
+        # of pixels, since one of each set of equal pictures was compared for all of them
+        kinds = {frozenset((p.first.pixels, p.second.pixels)): p.kind for p in self.pairs}
         for cluster in self.clusters:
             for side, (one, other) in _both_sides(cluster):
-                kind = kinds.get(frozenset((one.key, other.key)), "near")
+                equal = one.pixels == other.pixels
+                pair = frozenset((one.pixels, other.pixels))
+                kind = "exact" if equal else kinds.get(pair, "chain")
                 found.setdefault(side[1], (kind, side))
         groups: dict[str, list[Picture]] = defaultdict(list)
         for picture in self.pictures:

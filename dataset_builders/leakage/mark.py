@@ -1,7 +1,8 @@
 """Write what a search found into the data set: `duplicate_of`, and the lists of clean test ids.
 
     data/splits/BC/clean.txt    the test ids that show nothing shown before them in the data set
-    data/manifest.json          "leakage": by which limits, and how many; new hashes of the shards
+    data/manifest.json          "leakage": by which limits, and how many, with its own hash; new
+                                hashes of the shards
 
 Only shards whose column changes are written; all other files are the same files in the new folder,
 which then takes the old one's name. The content hash does not change: what an image repeats is a
@@ -9,8 +10,6 @@ finding, not content.
 """
 
 import json
-import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -20,10 +19,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dataset_builders.built import exchange, read_manifest, shards
+from dataset_builders.content import with_seal
 from dataset_builders.leakage.candidates import ALIKE
 from dataset_builders.leakage.confirm import MIN_INLIERS, SAME
 from dataset_builders.leakage.findings import Findings
-from dataset_builders.manifest import MANIFEST, file_sha256
+from dataset_builders.manifest import MANIFEST, file_sha256, link_or_copy
 from dataset_builders.parquet import write_shard
 
 CLEAN = "clean.txt"
@@ -46,11 +46,11 @@ def mark(root: Path, findings: Findings) -> int:
     manifest = read_manifest(root)
     changed = _changed(root, shards(manifest), findings.duplicate_of)
     clean = _clean_lists(findings)
-    told = _told(findings, clean)
+    told = with_seal({**manifest, "leakage": _told(findings, clean)})
     lists = {root / name: text for name, text in clean.items()}
     if (
         not changed
-        and manifest.get("leakage") == told
+        and manifest == told
         and all(path.is_file() and path.read_text() == text for path, text in lists.items())
     ):
         return len(findings.duplicate_of)
@@ -64,12 +64,11 @@ def mark(root: Path, findings: Findings) -> int:
         for name, text in clean.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_text(text)
-        for entry in manifest["files"]:
+        for entry in told["files"]:
             if entry["name"] in changed:
                 path = target / entry["name"]
                 entry |= {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        manifest["leakage"] = told
-        (target / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (target / MANIFEST).write_text(json.dumps(told, indent=1) + "\n")
         exchange(target, root, Path(scratch))
     return len(findings.duplicate_of)
 
@@ -121,7 +120,4 @@ def _same_files(root: Path, target: Path, without: set[str]) -> None:
         if path.is_dir() or name.as_posix() in without:
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target / name)
-        except OSError:
-            shutil.copy2(path, target / name)
+        link_or_copy(path, target / name)

@@ -118,14 +118,19 @@ def _count(pairs: Iterable[Pair]) -> str:
 
 
 def table(findings: Findings) -> bytes:
-    """CSV: a row a pair, and a row for each test image whose group is trained on."""
+    """CSV: a row a pair, and a row for each other pair of rows that straddles the split.
+
+    The latter are pictures that are one only through a third, or of one group.
+    """
     by_id = {place.id: picture for picture in findings.pictures for place in picture.places}
+    told = {frozenset((pair.first.key, pair.second.key)) for pair in findings.pairs}
     rows = [_row(pair) for pair in findings.pairs]
     for kind, (train, test) in findings.straddling:
-        if kind == "group":
-            one, other = by_id[train], by_id[test]
-            value = float(one.print.grey @ other.print.grey)
-            rows.append(_row(Pair(one, other, "group", value, float("nan"))))
+        one, other = by_id[train], by_id[test]
+        if frozenset((one.key, other.key)) not in told:
+            alike = 1.0 if kind == "exact" else float(one.print.grey @ other.print.grey)
+            detail = 1.0 if kind == "exact" else float("nan")
+            rows.append(_row(Pair(one, other, kind, alike, detail)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,26 +1,24 @@
-"""The card of a published data set: README.md, for the Hub's pages, and LICENSES.md."""
+"""The card of a published data set: README.md, for the Hub's pages."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_builders.licences import TERMS, licences_markdown
+from dataset_builders.citing import references, text
+from dataset_builders.licences import TERMS
 from dataset_builders.manifest import Row
 from dataset_builders.parquet import COLUMNS, SCHEMA
 from dataset_builders.publish.contents import ALL, SPLITS, Contents, pictures_withheld
-from dataset_builders.sources import SOURCES
 from dataset_builders.tasks import PARTITIONS, TASKS
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "usbench: universal semi-supervised ultrasound segmentation"
 PAPER = "2511.15057"  # arXiv; the benchmark's tables are this paper's
-CHANGES = (
-    "Changed here: images were selected; frames taken out of volumes and clips are PNG; masks are "
-    "reduced to one target and stored as 0 and 255. What usbench adds (selection, splits, hashes, "
-    "text) is under the MIT licence."
-)
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K"}
+
+# sources that name no patients, as the card calls them
+NO_PATIENTS = {"busi": "BUSI", "udiat": "Dataset B", "mmotu": "MMOTU", "tn3k": "TN3K"}
 
 # column -> what the card says of it
 FIELDS = {
@@ -38,7 +36,7 @@ FIELDS = {
     "height": "px",
     "spacing_mm": "height and width of a pixel in mm; null where the source has none",
     "view": "2CH, 4CH, A4C; empty where the source names none",
-    "license": "of the source, in its own words",
+    "license": "stated of the source, if only of another copy; LICENSES.md has the terms",
     "pixel_sha256": "of the decoded image, whatever encodes it",
     "mask_sha256": "of the decoded mask",
     "duplicate_of": "id of an image elsewhere in the data set that shows the same, or null",
@@ -48,15 +46,6 @@ FIELDS = {
 def readme(contents: Contents) -> str:
     """README.md: YAML that `load_dataset` reads, then the text."""
     return _fill("README.md.jinja", contents, front=front_matter(contents))
-
-
-def licences(contents: Contents) -> str:
-    """LICENSES.md: the terms of each source, what was changed, and what is withheld."""
-    text = f"{licences_markdown(contents.manifest)}\n{CHANGES}\n"
-    if not contents.withheld:
-        return text
-    names = ", ".join(contents.withheld)
-    return f"{text}\nWithout pictures here, for copies may not be passed on: {names}.\n"
 
 
 def front_matter(contents: Contents) -> str:
@@ -116,6 +105,7 @@ def _fill(name: str, contents: Contents, **more: object) -> str:
         autoescape=False,  # Markdown, not HTML
     )
     pages.filters["cell"] = lambda text: str(text).replace("|", r"\|")
+    pages.filters["count_of"] = lambda count, what: f"{count} {what}{'' if count == 1 else 's'}"
     return pages.get_template(name).render(
         title=TITLE,
         paper=PAPER,
@@ -123,11 +113,14 @@ def _fill(name: str, contents: Contents, **more: object) -> str:
         revision=contents.revision,
         manifest=contents.manifest,
         tasks={code: _task(contents, code) for code in contents.manifest["tasks"]},
-        sources={name: SOURCES[name] for name in contents.manifest["sources"]},
-        commercial=[name for name in contents.manifest["sources"] if TERMS[name].commercial],
+        sources=contents.sources,
+        references=text(references(contents.sources)).splitlines(),
+        commercial=[name for name in contents.sources if TERMS[name].commercial],
+        no_patients=[name for source, name in NO_PATIENTS.items() if source in contents.sources],
         withheld=contents.withheld,
         fields={name: FIELDS[name] for name in COLUMNS},
         partitions=[name for name in PARTITIONS if name != "full"],
+        searched="leakage" in contents.manifest,
         duplicates=_duplicates(contents.rows),
         example=_example(contents),
         **more,

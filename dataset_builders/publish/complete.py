@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from dataset_builders.acquire import Finder
 from dataset_builders.build import make_row
-from dataset_builders.built import content_rows, read_manifest
-from dataset_builders.content import content_sha256
+from dataset_builders.built import content_rows, read_manifest, shards
+from dataset_builders.content import content_sha256, with_seal
 from dataset_builders.errors import UsageError
 from dataset_builders.manifest import MANIFEST, Row, file_sha256, write_id_lists
 from dataset_builders.parquet import write_shard
@@ -26,6 +26,7 @@ from dataset_builders.publish.withheld import PICTURES, describe
 from dataset_builders.schema import Item, NothingFoundError
 from dataset_builders.selection import Placed
 from dataset_builders.sources import SOURCES
+from dataset_builders.verify_rows import NAME
 
 HASHES = ("pixel_sha256", "mask_sha256")
 Progress = Callable[[str, int, int], None]  # (task, images done, images in all)
@@ -58,12 +59,19 @@ def complete(
         SourceError: a file that cannot be used.
     """
     manifest = read_manifest(published)
+    if strange := [name for name in shards(manifest) if not NAME.fullmatch(name)]:
+        raise CompleteError(f"{published} is damaged: {strange[0]!r} is no shard's name")
     rows = content_rows(published, manifest)
     if content_sha256(rows) != manifest["content_sha256"]:
         raise CompleteError(f"{published} is damaged: its rows do not have its content hash")
     if out.exists() and any(out.iterdir()):
         raise CompleteError(f"{out} exists and is not empty; choose another --out")
     withheld = manifest.get("withheld", {})
+    if strange := withheld.keys() - SOURCES.keys():
+        raise CompleteError(
+            f"{published}: its {MANIFEST} withholds {', '.join(sorted(strange))}, which this "
+            "usbench does not know; use the version that published it"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".usbench-", dir=out.parent) as scratch:
         items = _items(withheld, Finder(raw, Path(scratch) / "unpacked"))
@@ -78,10 +86,10 @@ def complete(
             done[task] += entry["rows"]
             counts = manifest["tasks"][task]
             progress(task, done[task], counts["train"] + counts["test"])
-        write_id_lists(rows, target / "splits")
+        write_id_lists(rows, target / "splits", clean="leakage" in manifest)
         still = describe(lacking, withheld)
         made = {name: value for name, value in manifest.items() if name != "withheld"}
-        made |= {"files": files, **({"withheld": still} if still else {})}
+        made = with_seal(made | {"files": files} | ({"withheld": still} if still else {}))
         (target / MANIFEST).write_text(json.dumps(made, indent=1) + "\n")
         target.rename(out)  # replaces an empty folder
     return made

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataset_builders.built import used_sources
 from dataset_builders.errors import UsageError
 from dataset_builders.manifest import Row
+from dataset_builders.sources import SOURCES
 
 ALL = "all"  # the configuration of every task
 SPLITS = ("train", "test")
+UNTAGGED = "main"  # revision of a version without a tag
 
 
 class PublishError(UsageError):
@@ -51,6 +54,12 @@ class Contents:
         """Configuration -> its tasks; the default comes first."""
         tasks = tuple(self.manifest["tasks"])
         return {ALL: tasks, **{task: (task,) for task in tasks}}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources that images come from, in the order of `SOURCES`."""
+        used = used_sources(dict(self.manifest))
+        return tuple(name for name in SOURCES if name in used)
 
     def shards_of(self, config: str, split: str) -> list[Shard]:
         """The files of a configuration's split."""

@@ -9,13 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from dataset_builders.citing import bibtex, references
 from dataset_builders.parquet import COLUMNS, SCHEMA
-from dataset_builders.publish.card import FIELDS, PAPER, TITLE
-from dataset_builders.publish.contents import Contents, PublishError
+from dataset_builders.publish.card import FIELDS, TITLE
+from dataset_builders.publish.contents import UNTAGGED, Contents, PublishError
 from dataset_builders.sources import SOURCES
 from dataset_builders.tasks import TASKS
 
 HUB = "https://huggingface.co/datasets"
+# A repository has no hash, and the format asks for one: the discussion of that stands in its place,
+# as in the files that the Hub makes. The manifest holds the hashes of the shards.
+NO_HASH = "https://github.com/mlcommons/croissant/issues/80"
 STANDARDS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
 
 RESPONSIBLE = {
@@ -79,8 +83,7 @@ def croissant(contents: Contents) -> str:
         description="The repository on the Hugging Face Hub.",
         content_url=f"{page}/tree/{contents.revision}",
         encoding_formats=["git+https"],
-        # a repository has no hash of its own; the manifest in it holds those of its files
-        sha256=contents.manifest["content_sha256"],
+        sha256=NO_HASH,
     )
     tasks = list(contents.manifest["tasks"])
     metadata = mlc.Metadata(
@@ -90,13 +93,11 @@ def croissant(contents: Contents) -> str:
         url=page,
         version=_version(contents.revision),
         license=[f"{page}/blob/{contents.revision}/LICENSES.md"],
-        cite_as=" ".join(
-            (f"arXiv:{PAPER}.", *(SOURCES[s].card.citation for s in contents.manifest["sources"]))
-        ),
+        cite_as=bibtex(references(contents.sources)),
         creators=[mlc.Organization(name="The usbench developers")],
         keywords=["ultrasound", "segmentation", "semi-supervised", "benchmark"],
         in_language=["en"],
-        same_as=[SOURCES[name].card.homepage for name in contents.manifest["sources"]],
+        same_as=[SOURCES[name].card.homepage for name in contents.sources],
         distribution=[repository, *(_files(mlc, code) for code in tasks)],
         record_sets=[_records(mlc, code) for code in tasks],
         data_collection_missing_data=_missing(contents),
@@ -150,8 +151,8 @@ def _type(mlc: Any, column: str) -> Any:  # noqa: ANN401
 
 
 def _version(revision: str) -> str:
-    """Croissant asks for three numbers; what has no tag yet is before the first version."""
-    return revision.removeprefix("v") if revision != "main" else "0.0.0"
+    """Three numbers, as Croissant asks for; what has no tag yet is before the first version."""
+    return "0.0.0" if revision == UNTAGGED else revision.removeprefix("v")
 
 
 def _missing(contents: Contents) -> str:

@@ -1,4 +1,8 @@
-"""eval.yaml: what a benchmark on the Hub is scored on."""
+"""eval.yaml: what a benchmark on the Hub is scored on.
+
+The Hub makes a leaderboard only for frameworks on its own list, and usbench is not on it: until it
+is, the file tells people and programs the tasks, and the Hub nothing.
+"""
 
 from dataset_builders.publish.contents import Contents
 

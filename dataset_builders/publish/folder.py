@@ -7,20 +7,20 @@ manifest.json                                       written last
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from dataset_builders.built import content_rows, read_manifest
-from dataset_builders.content import content_sha256
-from dataset_builders.manifest import MANIFEST, Row, file_sha256
+from dataset_builders.built import content_rows, read_manifest, used_sources
+from dataset_builders.content import content_sha256, with_seal
+from dataset_builders.licences import licences_markdown
+from dataset_builders.manifest import MANIFEST, Row, file_sha256, link_or_copy, write_id_lists
 from dataset_builders.parquet import write_shard
 from dataset_builders.publish import card, croissant, evaluation
 from dataset_builders.publish.contents import Contents, PublishError, Shard
 from dataset_builders.publish.withheld import describe, withheld_sources, without_pictures
+from dataset_builders.verify_claims import Rows, list_findings, manifest_findings
 
 
 def assemble(root: Path, target: Path, repo: str, revision: str) -> Contents:
@@ -34,7 +34,7 @@ def assemble(root: Path, target: Path, repo: str, revision: str) -> Contents:
 
     Raises:
         BuiltError: no data set there.
-        PublishError: its files are not those of its manifest.
+        PublishError: its shards, lists and manifest contradict each other.
     """
     manifest = read_manifest(root)
     if manifest.get("withheld"):
@@ -42,25 +42,21 @@ def assemble(root: Path, target: Path, repo: str, revision: str) -> Contents:
             f"{root} lacks the pictures of {', '.join(manifest['withheld'])}, for it was published "
             "before; publish the data set that `usbench build-data` makes"
         )
-    sources = withheld_sources(manifest["sources"])
-    shards = [_publish(root, target, entry, sources) for entry in manifest["files"]]
-    rows = content_rows(target, manifest)
-    if content_sha256(rows) != manifest["content_sha256"]:
-        raise PublishError(
-            f"{root}: its rows do not have the content hash of its {MANIFEST}; "
-            "build it again with `usbench build-data`"
-        )
-    published = {
-        **manifest,
-        "withheld": describe(rows, sources),
-        "files": [_entry(shard) for shard in shards],
-    }
+    rows = _checked(root, manifest)
+    sources = withheld_sources(used_sources(manifest))
+    shards = [_publish(root, target, entry["name"], sources) for entry in manifest["files"]]
+    published = with_seal(
+        {
+            **manifest,
+            "withheld": describe(rows, sources),
+            "files": [_entry(shard) for shard in shards],
+        }
+    )
     contents = Contents(repo, revision, published, shards, rows)
-    for task in manifest["tasks"]:
-        shutil.copytree(root / "splits" / task, target / "splits" / task)
+    write_id_lists(rows, target / "splits", clean="leakage" in manifest)
     for name, text in {
         "README.md": card.readme(contents),
-        "LICENSES.md": card.licences(contents),
+        "LICENSES.md": licences_markdown(published),
         "croissant.json": croissant.croissant(contents),
         "eval.yaml": evaluation.evaluation(contents),
         MANIFEST: json.dumps(published, indent=1) + "\n",
@@ -69,36 +65,48 @@ def assemble(root: Path, target: Path, repo: str, revision: str) -> Contents:
     return contents
 
 
-def _publish(root: Path, target: Path, entry: dict[str, Any], sources: set[str]) -> Shard:
-    """One shard of the manifest in the tree: as it is, or without the withheld pictures.
+def _checked(root: Path, manifest: dict[str, Any]) -> list[Row]:
+    """All rows without their pictures, once all that is said of them is found true.
 
     Raises:
-        PublishError: it is not the file that the manifest names.
+        PublishError: shards, id lists and manifest contradict each other.
     """
-    path, copy = root / entry["name"], target / entry["name"]
-    if not path.is_file() or file_sha256(path) != entry["sha256"]:
+    rows = Rows()
+    for entry in manifest["files"]:
+        path = root / entry["name"]
+        if not path.is_file() or file_sha256(path) != entry["sha256"]:
+            raise PublishError(
+                f"{path} is missing or not the file of {MANIFEST}; "
+                "build the data set again with `usbench build-data`"
+            )
+        rows.of_shard[entry["name"]] = content_rows(root, {"files": [entry]})
+    if content_sha256(rows.all()) != manifest["content_sha256"]:
         raise PublishError(
-            f"{path} is missing or not the file of {MANIFEST}; "
-            "build the data set again with `usbench build-data`"
+            f"{root}: its rows do not have the content hash of its {MANIFEST}; "
+            "build it again with `usbench build-data`"
         )
+    findings = manifest_findings(manifest, rows, agrees=True)
+    findings += list_findings(root, rows, clean="leakage" in manifest)
+    if findings:
+        more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
+        raise PublishError(
+            f"{root} contradicts itself: {findings[0].where}: {findings[0].problem}{more}; "
+            f"`usbench verify-data {root}` lists all, and `usbench build-data` builds it again"
+        )
+    return rows.all()
+
+
+def _publish(root: Path, target: Path, name: str, sources: set[str]) -> Shard:
+    """One shard in the tree: as it is, or without the withheld pictures."""
+    path, copy = root / name, target / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     if sources.isdisjoint(pq.read_table(path, columns=["source"])["source"].to_pylist()):
-        _link(path, copy)
+        link_or_copy(path, copy)
     else:
         rows: list[Row] = pq.read_table(path).to_pylist()
         write_shard([without_pictures(row, sources) for row in rows], copy)
     table = pq.read_table(copy)
-    return Shard(
-        entry["name"], table.num_rows, copy.stat().st_size, table.nbytes, file_sha256(copy)
-    )
-
-
-def _link(path: Path, copy: Path) -> None:
-    """The same file under a second name, where the disk can do that; the copies are only read."""
-    try:
-        os.link(path.resolve(), copy)
-    except OSError:
-        shutil.copyfile(path, copy)
+    return Shard(name, table.num_rows, copy.stat().st_size, table.nbytes, file_sha256(copy))
 
 
 def _entry(shard: Shard) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from dataset_builders.publish.contents import PublishError
 _NAME = r"\w+(?:[.-]\w+)*"
 REPO = rf"{_NAME}/{_NAME}(?<!\.git)"  # as the Hub allows; ASCII
 _LONGEST = 96
-TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-UNTAGGED = "main"
+TAG = re.compile(r"v?\d+\.\d+\.\d+", re.ASCII)  # what Croissant takes for a version
 _OF_NEW = {".gitattributes", "README.md"}  # what a new repository may hold
 _KIND = {"repo_type": "dataset"}
 
@@ -20,12 +19,35 @@ def check_names(repo: str, tag: str | None) -> None:
     """Raise what is wrong with them.
 
     Raises:
-        PublishError: not of the form ORG/NAME; a tag that the Hub would not take.
+        PublishError: not of the form ORG/NAME; a tag that is no version.
     """
     if not re.fullmatch(REPO, repo, re.ASCII) or len(repo) > _LONGEST:
         raise PublishError(f"--repo {repo}: write it as ORG/NAME, for example lab/usbench")
-    if tag is not None and (not TAG.fullmatch(tag) or tag == UNTAGGED):
-        raise PublishError(f"--tag {tag}: write it as a version, for example v1.0.0")
+    if tag is not None and not TAG.fullmatch(tag):
+        raise PublishError(f"--tag {tag}: write it as a version of three numbers, like v1.0.0")
+
+
+def check_token() -> None:
+    """Raise if there is none, before any work is done.
+
+    Raises:
+        PublishError: nobody has logged in here.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise PublishError(
+            "no token of the Hugging Face Hub here; run `hf auth login` with one that may write, "
+            "set HF_TOKEN, or look at what would be uploaded with --dry-run"
+        )
+
+
+def unreachable() -> type[Exception]:
+    """The error of a lost connection: of httpx or httpx2, whichever the installed hub uses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__bases__[0]
+    return base
 
 
 def planned(repo: str, tag: str | None, *, private: bool) -> dict[str, dict[str, Any]]:
@@ -50,19 +72,13 @@ def upload(folder: Path, repo: str, tag: str | None, *, private: bool) -> str:
     """Make the repository hold this folder, and give the version its tag; return its commit.
 
     Raises:
-        PublishError: no token or network, no right to write, a tag that exists, a repository of
-            something else or of another visibility. Nothing is uploaded then.
+        PublishError: no network, no right to write, a tag that exists, a repository of something
+            else or of another visibility. The repository changes only with the last file: files
+            that arrived before wait there, unseen, and are not sent again.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    # the error of a lost connection: of httpx or httpx2, whichever the installed hub uses
-    unreachable: type[Exception] = HfHubHTTPError.__bases__[0]
-    if get_token() is None:
-        raise PublishError(
-            "no token of the Hugging Face Hub here; run `hf auth login` with one that may write, "
-            "or set HF_TOKEN"
-        )
     calls, api = planned(repo, tag, private=private), HfApi()
     try:
         if exists(api, calls["auth_check"]):
@@ -76,7 +92,7 @@ def upload(folder: Path, repo: str, tag: str | None, *, private: bool) -> str:
             f"the Hub refused to publish {repo} ({_said(error)}); check that your token may write "
             "there, then publish again: what is uploaded already is not sent twice"
         ) from None
-    except (unreachable, OfflineModeIsEnabled) as error:
+    except (unreachable(), OfflineModeIsEnabled) as error:
         raise PublishError(
             f"the Hub at {api.endpoint} cannot be reached ({_said(error)}); publish again with a "
             "network, or look at what would be uploaded with --dry-run"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from dataset_builders.licences import may_be_passed_on
+from dataset_builders.licences import TERMS, may_be_passed_on
 from dataset_builders.manifest import Row
 from dataset_builders.sources import SOURCES
 
@@ -41,7 +41,7 @@ def describe(rows: Iterable[Row], sources: Iterable[str]) -> dict[str, Any]:
     return {
         name: {
             "images": dict(of_source),
-            "licence": SOURCES[name].card.licence,
+            "licence": TERMS[name].stated,
             "homepage": SOURCES[name].card.homepage,
             "access": SOURCES[name].card.access,
         }

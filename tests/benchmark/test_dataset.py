@@ -140,3 +140,10 @@ def test_masks_are_taken_at_the_nearest_pixel():
     _, truth = resize(encode_png(mask), encode_png(mask), 30, colour=False)
     assert truth[:15].all()
     assert not truth[15:].any()
+
+
+def test_an_entry_of_another_kind_is_damage_and_no_traceback(small_data, tmp_path):
+    manifest = json.loads((small_data / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"withheld": 5}))
+    with pytest.raises(DatasetError, match="is damaged"):
+        open_dataset(tmp_path)

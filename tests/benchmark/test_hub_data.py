@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from small_runs import small_run
 from typer.testing import CliRunner
 
-from benchmark import record
+from benchmark import hub_data, record
 from benchmark.cli import app
 from benchmark.dataset import DatasetError, load, native, open_dataset
 from benchmark.hub_data import Reference, open_data
@@ -140,10 +140,61 @@ def test_the_command_takes_such_a_name(hub, tmp_path):
     assert "hf:lab/usbench@v9: the repository has no revision v9" in done.output
 
 
-def test_without_a_network_and_a_copy_it_says_so(monkeypatch, tmp_path):
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """The library waits between its attempts, of which there must be none."""
+
+    def waited(seconds: float) -> None:
+        raise AssertionError(f"waited for {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", waited)
+
+
+def test_without_a_network_the_copy_is_used_at_once(hub, monkeypatch, no_waiting):
+    first = open_data(Path(WHOLE))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://no.such.host.invalid")
+    before = len(hub.seen)
+    assert open_data(Path(WHOLE)) == first
+    assert len(hub.seen) == before
+
+
+def test_behind_a_proxy_the_hub_itself_need_not_be_reached(monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "https://no.such.host.invalid")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name in ("https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not hub_data._is_reachable()
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid")
+    assert hub_data._is_reachable()
+
+
+@pytest.mark.parametrize("command", ["verify-data", "leakage", "cite", "diff-data", "build-data"])
+def test_every_command_on_data_sets_takes_such_a_name(hub, small_data, tmp_path, command):
+    words = {
+        "verify-data": ["{}"],
+        "leakage": ["{}"],
+        "cite": ["--dataset", "{}"],
+        "diff-data": ["{}", str(small_data)],
+        "build-data": ["--complete", "{}", "--raw", str(tmp_path), "--out", str(tmp_path / "o")],
+    }[command]
+
+    def said(name: str) -> str:
+        return CliRunner().invoke(app, [command, *(word.format(name) for word in words)]).output
+
+    assert "Error: hf:lab: write it as hf:ORG/NAME@REVISION" in said("hf:lab")
+    expected = {
+        "verify-data": f"{WHOLE}: proven, ",
+        "leakage": "was published without the pictures of busi",
+        "cite": "@article{aldhabyani2020busi,",
+        "diff-data": "equal in content",
+        "build-data": "are not in",
+    }
+    assert expected[command] in said(WHOLE)
+
+
+def test_without_a_network_and_a_copy_it_says_so(monkeypatch, tmp_path, no_waiting):
     with serving() as server:
         use(monkeypatch, server, tmp_path / "hub", token=None)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the library's attempts
     with pytest.raises(DatasetError, match="cannot be reached"):
         open_data(Path(WHOLE))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -78,11 +78,11 @@ def test_a_tag_that_exists_is_refused_before_anything_is_uploaded(hub, small_dat
 
 
 def test_the_same_data_again_under_a_new_tag_sends_no_picture_twice(hub, small_data):
-    assert published(small_data, "--tag", "v1").exit_code == 0
+    assert published(small_data, "--tag", "v1.0.0").exit_code == 0
     before = len([call for call in hub.seen if call.startswith("PUT")])
-    assert published(small_data, "--tag", "v2").exit_code == 0
+    assert published(small_data, "--tag", "v2.0.0").exit_code == 0
     assert len([call for call in hub.seen if call.startswith("PUT")]) == before
-    assert set(hub.repos["lab/usbench"].tags) == {"v1", "v2"}
+    assert set(hub.repos["lab/usbench"].tags) == {"v1.0.0", "v2.0.0"}
 
 
 def test_a_repository_of_something_else_is_left_alone(hub, small_data):
@@ -117,6 +117,7 @@ def test_without_a_token_the_hub_is_not_asked(hub, small_data, monkeypatch):
     done = published(small_data)
     assert done.exit_code == 2
     assert "hf auth login" in done.output
+    assert done.stdout == ""  # nor is anything assembled
     assert hub.seen == []
 
 
@@ -142,6 +143,8 @@ def test_a_dry_run_prints_tree_and_calls_and_asks_nobody(hub, small_data, monkey
     calls = lines[lines.index("nothing was uploaded; these calls would be made:") + 1 :]
     names = ["auth_check", "create_repo", "upload_folder", "create_tag"]
     assert [call.split("(")[0].strip() for call in calls] == names
+    assert "licence: none for these files\n" in done.output  # mmotu: not that of another copy
+    assert "licence: CC-BY-4.0" not in done.output
     assert not list(small_data.parent.glob(".usbench-*"))
 
 
@@ -155,6 +158,8 @@ def test_a_dry_run_prints_tree_and_calls_and_asks_nobody(hub, small_data, monkey
         (["--repo", "a/" + "b" * 96], "ORG/NAME"),
         (["--repo", "lab/usbench", "--tag", "v1 beta"], "--tag v1 beta"),
         (["--repo", "lab/usbench", "--tag", "main"], "--tag main"),
+        (["--repo", "lab/usbench", "--tag", "first"], "three numbers, like v1.0.0"),
+        (["--repo", "lab/usbench", "--tag", "v1"], "three numbers, like v1.0.0"),
     ],
 )
 def test_malformed_names_are_one_clear_error(small_data, words, message):

@@ -1,24 +1,19 @@
 """Archives are unpacked whole and safely, or not at all."""
 
 import io
+import random
 import stat
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from bad_archives import WAYS, make_zip
 
 from dataset_builders import acquire
 from dataset_builders.acquire import Finder, unclaimed, unpack
 from dataset_builders.schema import SourceError
 from dataset_builders.sources import SOURCES
-
-
-def make_zip(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def make_tar(path: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
@@ -84,7 +79,7 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path, make, monkeypatch):
 def test_a_truncated_archive_is_one_clear_error(tmp_path, cut):
     archive = make_zip(tmp_path / "a.zip", {"a": bytes(range(256)), "b": b"2"})
     archive.write_bytes(archive.read_bytes()[:cut])
-    with pytest.raises(SourceError, match=r"busi: 'a\.zip': cannot be unpacked"):
+    with pytest.raises(SourceError, match=r"busi: '.*/a\.zip': cannot be unpacked"):
         unpack("busi", archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -96,6 +91,49 @@ def test_a_changed_byte_is_found(tmp_path):
     archive.write_bytes(data)
     with pytest.raises(SourceError, match="cannot be unpacked"):
         unpack("busi", archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ruin", WAYS)
+def test_an_archive_that_cannot_be_read_is_one_clear_error(tmp_path, ruin):
+    archive = make_zip(tmp_path / "a.zip", {"a": bytes(range(256)) * 4, "b": b"2"})
+    ruin(archive)
+    with pytest.raises(SourceError, match=r"a\.zip': cannot be unpacked \(.+\); get it again"):
+        unpack("busi", archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_whatever_bit_is_flipped_it_unpacks_whole_or_says_so(tmp_path, make):
+    drawn = random.Random(0)
+    members = {"x/a": drawn.randbytes(200) * 3, "b": b"0123456789" * 30}
+    archive = make(tmp_path / ("a.zip" if make is make_zip else "a.tar.gz"), members)
+    data, refused = archive.read_bytes(), 0
+    for trial in range(200):
+        bit = drawn.randrange(8 * len(data))
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        archive.write_bytes(changed)
+        out = tmp_path / f"{trial}"
+        try:
+            unpack("busi", archive, out)
+        except SourceError:
+            refused += 1
+            assert not out.exists()
+        else:
+            assert [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert refused > 50
+
+
+def test_ctrl_c_leaves_nothing_unpacked_and_is_no_error_of_the_archive(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "a.zip", {"a": b"1"})
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(acquire.shutil, "copyfileobj", stop)
+    with pytest.raises(KeyboardInterrupt):
+        unpack("busi", archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_finds_folders_archives_and_archives_in_folders(tmp_path):

@@ -173,6 +173,38 @@ def test_a_folder_of_something_else_is_not_replaced(raw, tmp_path):
     assert (tmp_path / "out/thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("name", ["mynotes.txt", "BC/mine.parquet", "BC/notes", "deep/er.txt"])
+def test_a_data_set_beside_files_of_others_is_not_replaced(built, raw, tmp_path, name):
+    out = shutil.copytree(built[0], tmp_path / "out")
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("years of work")
+    before = files_of(out)
+    with pytest.raises(BuildError, match=f"no part of a data set .* {name}; move them away"):
+        build(raw, out, allow_missing=True)
+    assert files_of(out) == before
+
+
+@pytest.mark.parametrize("manifest", ["", '{"format": 0}'])
+def test_a_damaged_or_older_data_set_with_cache_and_lists_is_replaced(
+    built, raw, tmp_path, manifest
+):
+    out = shutil.copytree(built[0], tmp_path / "out")
+    (out / "cache").mkdir()
+    for name in ("cache/decoded.npz", "splits/BC/clean.txt"):
+        (out / name).write_text("x")
+    (out / MANIFEST).write_text(manifest)
+    build(raw, out, allow_missing=True)
+    assert files_of(out) == files_of(built[0])
+
+
+def test_a_folder_of_sources_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BuildError, match=r"^there is no folder .*/nope .*9 of 9 sources are miss"):
+        build(tmp_path / "nope", tmp_path / "out", allow_missing=True)
+    (tmp_path / "nope").mkdir()
+    with pytest.raises(BuildError, match=r"^9 of 9 sources are missing"):
+        build(tmp_path / "nope", tmp_path / "out", allow_missing=True)
+
+
 def test_the_manifest_names_no_path_and_no_time(built, raw):
     text = (built[0] / MANIFEST).read_text()
     assert str(raw.parent) not in text

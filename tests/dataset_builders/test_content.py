@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_builders.built import BuiltError, content_rows, read_manifest, used_sources
-from dataset_builders.content import PROVENANCE, content_sha256, provenance_sha256
+from dataset_builders.content import (
+    ADDED,
+    PROVENANCE,
+    content_sha256,
+    provenance_sha256,
+    with_seal,
+)
 from dataset_builders.manifest import MANIFEST
 from dataset_builders.parquet import CONTENT_COLUMNS
 
@@ -74,6 +80,18 @@ def test_the_seal_is_of_what_the_shards_cannot_tell(small_data):
         assert provenance_sha256({**manifest, name: "else"}) != manifest[PROVENANCE]
 
 
+@pytest.mark.parametrize("name", ["leakage", "withheld"])
+def test_what_is_added_after_the_build_has_a_seal_of_its_own(small_data, name):
+    manifest = read_manifest(small_data)
+    assert with_seal(manifest) == manifest
+    sealed = with_seal({**manifest, name: {"busi": 1}})
+    assert list(sealed)[-1] == ADDED
+    assert with_seal(sealed) == sealed
+    assert with_seal({**sealed, name: {"busi": 2}})[ADDED] != sealed[ADDED]
+    del sealed[name]
+    assert with_seal(sealed) == manifest
+
+
 def test_used_sources_are_those_of_the_images(small_data):
     manifest = read_manifest(small_data)
     rows = content_rows(small_data, manifest)
@@ -107,6 +125,51 @@ def test_a_manifest_with_a_damaged_entry_is_one_clear_error(small_data, tmp_path
     (tmp_path / MANIFEST).write_text(json.dumps({**manifest, "sources": {"busi": 3}}))
     with pytest.raises(BuiltError, match="sources: busi"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.update(withheld=5), "withheld: 5 is no dict"),
+        (lambda m: m.update(withheld={"busi": {}}), "withheld: busi: no images"),
+        (lambda m: m.update(leakage=[]), r"leakage: \[\] is no dict"),
+        (lambda m: m.update(leakage={"clean": {"BC": "2"}}), "leakage: clean: BC: '2' is no int"),
+        (lambda m: m.update(additions_sha256=1), "additions_sha256: 1 is no str"),
+        (lambda m: m.update(license_filter=None), "license_filter: None is no str"),
+        (lambda m: m.update(partial=[1]), "partial: entry 0: 1 is no str"),
+        (lambda m: m["tasks"]["BC"].update(sources=5), "tasks: BC: sources: 5 is no dict"),
+        (lambda m: m["tasks"]["BC"].update(train=True), "tasks: BC: train: True is no int"),
+        (lambda m: m["tasks"].update(BC={}), "tasks: BC: no train"),
+        (lambda m: m["sources"]["busi"].pop("licence"), "sources: busi: no licence"),
+        (lambda m: m["files"][1].update(rows="9"), "files: entry 1: rows: '9' is no int"),
+        (lambda m: m.pop("missing"), "no missing"),
+    ],
+)
+def test_every_entry_of_a_manifest_is_of_its_kind(small_data, tmp_path, change, said):
+    manifest = read_manifest(small_data)
+    change(manifest)
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BuiltError, match=rf"manifest.json is damaged \({said}\); build"):
+        read_manifest(tmp_path)
+
+
+def _places(value: object) -> list[tuple[dict | list, str | int]]:
+    """Every entry of nested JSON: what holds it, and under which key."""
+    if not isinstance(value, dict | list):
+        return []
+    keys = value.items() if isinstance(value, dict) else enumerate(value)
+    return [place for key, inner in keys for place in ((value, key), *_places(inner))]
+
+
+def test_a_wrong_value_anywhere_in_a_manifest_is_one_clear_error(small_data, tmp_path):
+    text = (small_data / MANIFEST).read_text()
+    for number in range(len(_places(json.loads(text)))):
+        manifest = json.loads(text)
+        holder, key = _places(manifest)[number]
+        holder[key] = None
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+        with pytest.raises(BuiltError):
+            read_manifest(tmp_path)
 
 
 def test_a_damaged_shard_is_one_clear_error(small_data, tmp_path):

@@ -4,6 +4,7 @@ import shutil
 import zipfile
 
 import pytest
+from bad_archives import WAYS, make_zip, spoil
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,22 @@ def test_an_unreadable_archive_says_what_to_do(tmp_path, name):
     found = stock(tmp_path, "busi")
     assert found.state == "incomplete"
     assert name in found.problem
+
+
+@pytest.mark.parametrize("ruin", [ruin for ruin in WAYS if ruin is not spoil])
+def test_an_archive_that_no_build_could_unpack_hides_no_other_source(raw, ruin):
+    ruin(raw / "hc18/training_set.zip")
+    stocks = {found.source.name: found for found in take_stock(raw, SOURCES.values())}
+    assert (stocks["hc18"].state, stocks["hc18"].found) == ("incomplete", 0)
+    assert str(raw / "hc18/training_set.zip") in stocks["hc18"].problem
+    assert all(found.found for name, found in stocks.items() if name != "hc18")
+
+
+def test_a_damaged_table_in_an_archive_is_told(tmp_path):
+    """The stand-in for the member before it is there by then."""
+    archive = make_zip(tmp_path / "hc18.zip", {"a.png": b"1", "b.csv": b"0123456789" * 30})
+    spoil(archive, member=1)
+    assert "hc18.zip': cannot be unpacked" in stock(tmp_path, "hc18").problem
 
 
 @pytest.mark.parametrize("member", ["../evil.csv", "/evil.csv", "a\\..\\evil.csv", "C:evil.csv"])

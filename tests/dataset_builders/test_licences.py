@@ -4,6 +4,7 @@ import pytest
 
 from dataset_builders import phantom
 from dataset_builders.build import build
+from dataset_builders.citing import references, text
 from dataset_builders.licences import (
     TERMS,
     LicenceError,
@@ -104,3 +105,16 @@ def test_the_text_has_a_line_for_each_source_with_images():
     assert len(rows) == 2
     assert sum("Leclerc" in line for line in lines) == 1
     assert not any("busi" in line for line in lines)
+    assert [line for line in lines if "no licence is known" in line] == []
+
+
+def test_the_text_names_what_is_withheld_and_cites_as_usbench_cite_does():
+    manifest = {
+        "tasks": {"TN": {"sources": {"tn3k": 1, "hmc_qu": 2}}, "TG": {"sources": {"tg3k": 3}}},
+        "withheld": {"tn3k": {}, "tg3k": {}},
+    }
+    lines = licences_markdown(manifest).splitlines()
+    assert "Without pictures here, as no licence is known that allows copies: tn3k, tg3k." in lines
+    cited = text(references(["hmc_qu", "tn3k", "tg3k"])).splitlines()
+    assert [line.removeprefix("- ") for line in lines[-len(cited) :]] == cited
+    assert sum("Thyroid region prior guided attention" in line for line in lines) == 1

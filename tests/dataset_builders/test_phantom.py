@@ -185,3 +185,9 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         phantom.main()
     assert "exists; choose another folder" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["phantom", "--help"])
+    with pytest.raises(SystemExit):
+        phantom.main()
+    said = capsys.readouterr().out
+    assert "usage: python -m dataset_builders.phantom" in said
+    assert "Command line" not in said

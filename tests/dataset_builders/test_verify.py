@@ -16,7 +16,7 @@ import pytest
 from dataset_builders import phantom
 from dataset_builders.build import build
 from dataset_builders.built import BuiltError
-from dataset_builders.content import content_sha256, provenance_sha256
+from dataset_builders.content import content_sha256, provenance_sha256, with_seal
 from dataset_builders.images import encode_png
 from dataset_builders.manifest import MANIFEST, file_sha256
 from dataset_builders.parquet import write_shard
@@ -80,6 +80,23 @@ def forge(root: Path, name: str, change: Callable[[list[dict]], None]) -> None:
     edit_manifest(root, sign)
 
 
+def searched(root: Path) -> None:
+    """As `usbench leakage --write` leaves a data set in which it found nothing."""
+    clean = {}
+    for path in sorted(root.glob("splits/*/test.txt")):
+        shutil.copy(path, path.with_name("clean.txt"))
+        clean[path.parent.name] = path.read_text().count("\n")
+    told = {"correlation": 0.9, "pairs": {}, "duplicates": 0, "straddling": 0, "clean": clean}
+    edit_manifest(root, lambda manifest: manifest.update(with_seal({**manifest, "leakage": told})))
+
+
+def withhold(root: Path, images: dict[str, dict[str, int]]) -> None:
+    """Say, with the seal, that pictures were withheld."""
+    terms = dict.fromkeys(("licence", "homepage", "access"), "")
+    said = {name: {"images": of_source, **terms} for name, of_source in images.items()}
+    edit_manifest(root, lambda manifest: manifest.update(with_seal({**manifest, "withheld": said})))
+
+
 def content_of(path: Path) -> list[dict]:
     """Rows of a shard with their pictures as pixels, read apart from the code under test."""
     rows = pq.read_table(path).to_pylist()
@@ -94,7 +111,7 @@ def test_a_sound_data_set_has_no_findings(sound):
     seen: dict[str, tuple[int, int]] = {}
     proof = verify(sound, progress=lambda task, done, total: seen.update({task: (done, total)}))
     assert proof.findings == ()
-    assert (proof.shards, proof.sealed, proof.withheld) == (16, True, 0)
+    assert (proof.shards, proof.unsealed, proof.withheld) == (16, (), 0)
     assert proof.images == sum(total for _, total in seen.values()) > 60
     assert all(done == total for done, total in seen.values())
 
@@ -106,7 +123,7 @@ def test_a_data_set_of_before_the_seal_is_proven_but_for_that(data):
     edit_manifest(data, older)
     proof = verify(data)
     assert proof.findings == ()
-    assert not proof.sealed
+    assert proof.unsealed == ("archives, skipped files, versions",)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -305,10 +322,8 @@ def test_a_list_that_lacks_is_found(data):
 
 
 def test_lists_of_clean_ids_are_proven_once_they_are_there(data):
-    edit_manifest(data, lambda manifest: manifest.update(leakage={}))
-    for path in sorted(data.glob("splits/*/test.txt")):
-        shutil.copy(path, path.with_name("clean.txt"))
-    assert not verify(data).findings
+    searched(data)
+    assert verify(data).findings == verify(data).unsealed == ()
     dropped = data / "splits/BC/clean.txt"
     first, _, rest = dropped.read_text().partition("\n")
     dropped.write_text(rest)
@@ -317,8 +332,51 @@ def test_lists_of_clean_ids_are_proven_once_they_are_there(data):
     assert repr(first) in found.problem
 
 
+@pytest.mark.parametrize(
+    "strange", ["splits/BC/clean.txt", "splits/BC/foo.txt", "splits/XX", "splits/notes.txt"]
+)
+def test_a_list_that_follows_from_nothing_is_found(data, strange):
+    if Path(strange).suffix:
+        (data / strange).write_text("BC/busi/other\n")
+    else:
+        (data / strange).mkdir()
+    (found,) = verify(data).findings
+    assert (found.step, found.where) == ("list", strange)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("duplicates", 3),
+        ("straddling", 99),
+        ("clean", {"BC": 1}),
+        ("pairs", {"exact": 7}),
+        ("correlation", 0.5),
+    ],
+)
+def test_what_a_search_did_not_find_is_found(data, entry, value):
+    searched(data)
+    edit_manifest(data, lambda manifest: manifest["leakage"].update({entry: value}))
+    findings = verify(data).findings
+    assert {finding.step for finding in findings} == {"manifest"}
+    assert any("additions_sha256" in finding.problem for finding in findings)
+    edit_manifest(data, lambda manifest: manifest.update(with_seal(manifest)))
+    said = [finding.problem for finding in verify(data).findings]
+    assert len(said) == (entry in ("duplicates", "clean"))
+    assert all(problem.startswith(f"leakage: {entry}: ") for problem in said)
+
+
+def test_a_search_of_before_its_seal_is_proven_but_for_that(data):
+    searched(data)
+    edit_manifest(data, lambda manifest: manifest.pop("additions_sha256"))
+    proof = verify(data)
+    assert proof.findings == ()
+    assert proof.unsealed == ("limits, pairs and terms under leakage",)
+
+
 def test_any_flipped_bit_in_the_manifest_is_found(few, tmp_path):
     data = shutil.copytree(few, tmp_path / "data")
+    searched(data)
     rng = random.Random(1)
     path = data / MANIFEST
     before = path.read_bytes()
@@ -343,11 +401,12 @@ def test_any_flipped_bit_in_the_manifest_is_found(few, tmp_path):
     [
         (lambda m: m.update(content_sha256="0" * 64), "content_sha256"),
         (lambda m: m["tasks"]["BC"].update(train=3), "task BC"),
-        (lambda m: m["tasks"].update(XX={}), "tasks"),
+        (lambda m: m["tasks"].update(XX=m["tasks"]["BC"]), "tasks"),
         (lambda m: m["tasks"].pop("LV"), "task LV"),
         (lambda m: m["files"][0].update(rows=3), "rows of BC/train"),
         (lambda m: m["files"][0].update(name="../BC/x.parquet"), "no shard's name"),
         (lambda m: m["files"].append(m["files"][0]), "listed twice"),
+        (lambda m: m.update(additionr_sha256="0"), "'additionr_sha256' is no entry"),
         (lambda m: m["sources"].update(bus=m["sources"].pop("busi")), "'bus' is no source"),
     ],
 )
@@ -377,10 +436,27 @@ def test_pictures_that_were_withheld_are_passed_over_and_counted(data):
     rows = pq.read_table(data / BC, columns=["source"])["source"].to_pylist()
     forge(data, BC, hide)
     assert set(steps(data)) == {"pixels", "mask"}
-    edit_manifest(data, lambda manifest: manifest.update(withheld={"busi": {}}))
+    withhold(data, {"busi": {"BC": rows.count("busi")}})
     proof = verify(data)
-    assert proof.findings == ()
-    assert proof.withheld >= rows.count("busi") > 0
+    assert proof.findings == proof.unsealed == ()
+    assert proof.withheld == rows.count("busi") > 0
+
+
+@pytest.mark.parametrize(
+    "images",
+    [{"busi": {"BC": 3}}, {"busi": {}, "hc18": {"FH": 2}}, {"udiat": {"BC": 1}}, {"no one": {}}],
+)
+def test_pictures_that_are_there_are_not_withheld(data, images):
+    withhold(data, images)
+    (found,) = verify(data).findings
+    assert (found.step, "withheld" in found.problem) == ("manifest", True)
+
+
+def test_a_row_that_lacks_only_its_mask_is_not_taken_for_withheld(data):
+    source = pq.read_table(data / BC, columns=["source"])["source"][0].as_py()
+    forge(data, BC, lambda rows: rows[0].update(mask=None))
+    withhold(data, {source: {"BC": 1}})
+    assert [finding.step for finding in verify(data).findings] == ["manifest", "mask"]
 
 
 def test_no_data_set_is_an_error(tmp_path):

@@ -1,11 +1,13 @@
 """What is here stays, mirrors are tried in turn, and only what was checked gets a name."""
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from bad_archives import WAYS, make_zip, truncate
 from misbehaving_server import page, serving, status
 
 from dataset_builders import phantom
@@ -216,6 +218,72 @@ def test_a_damaged_archive_is_refused(get, drawn, tmp_path):
 
     assert "an archive is damaged" in get("busi", Fake(do)).problem
     assert not (tmp_path / "raw/busi").exists()
+
+
+HC18 = ("training_set.zip", "training_set_pixel_size_and_HC.csv")
+
+
+@pytest.fixture
+def hc18_links(drawn):
+    """HC18 from a server."""
+    with serving() as server:
+        for name in HC18:
+            server.add(f"/{name}", (drawn / "hc18" / name).read_bytes())
+        kinds = zip(HC18, ("zip", "csv"), strict=True)
+        links = (Link(server.url(f"/{name}"), name, kind) for name, kind in kinds)
+        yield Links(tuple(links), QUICK)
+
+
+@pytest.mark.parametrize("ruin", WAYS)
+def test_a_damaged_archive_in_the_sources_folder_is_replaced(
+    get, hc18_links, drawn, tmp_path, ruin
+):
+    folder = shutil.copytree(drawn / "hc18", tmp_path / "raw/hc18")
+    before = files(folder)
+    ruin(folder / HC18[0])
+    (folder / HC18[1]).write_bytes(b"")
+    outcome = get("hc18", hc18_links)
+    assert (outcome.problem, outcome.stock.state) == ("", "here")
+    assert outcome.notes == tuple(
+        f"{folder / name} was damaged, and a whole one takes its place" for name in HC18
+    )
+    for name in HC18:
+        assert (folder / name).read_bytes() == (drawn / "hc18" / name).read_bytes()
+    assert files(tmp_path / "raw") == [f"hc18/{name}" for name in before]
+
+
+def test_a_damaged_archive_stays_until_a_whole_one_is_there(get, drawn, tmp_path):
+    folder = shutil.copytree(drawn / "hc18", tmp_path / "raw/hc18")
+    truncate(folder / HC18[0])
+    before = (folder / HC18[0]).read_bytes()
+    assert "closed" in get("hc18", Fake(fails(MirrorError("closed")))).problem
+    assert (folder / HC18[0]).read_bytes() == before
+
+
+def test_a_whole_archive_with_too_little_in_it_is_named(get, hc18_links, tmp_path):
+    mine = tmp_path / "raw/hc18" / HC18[0]
+    mine.parent.mkdir(parents=True)
+    make_zip(mine, {"training_set/001_HC.png": b"1"})
+    for _ in range(2):
+        problem = get("hc18", hc18_links).problem
+        assert "training_set holds 1 of 16 files" in problem
+        assert f"together with what was here before ('{mine}')" in problem
+        assert f"move what is in {mine.parent} away and repeat the command" in problem
+        assert "refused" not in problem
+        assert mine.is_file()
+    mine.rename(tmp_path / "away.zip")
+    assert get("hc18", hc18_links).stock.state == "here"
+
+
+def test_a_damaged_archive_in_another_place_is_named(get, drawn, tmp_path):
+    mine = tmp_path / "raw/Dataset_BUSI.zip"
+    mine.parent.mkdir()
+    mine.write_bytes((drawn / "Dataset_BUSI.zip").read_bytes()[:-30])
+    problem = get("busi", Fake(brings(drawn, "Dataset_BUSI.zip"))).problem
+    assert f"'{mine}': cannot be unpacked" in problem
+    assert "move the older files away" in problem
+    mine.unlink()
+    assert get("busi", Fake()).stock.state == "here"
 
 
 def test_what_lies_in_the_sources_folder_is_kept_and_completed(get, drawn, tmp_path):

@@ -64,10 +64,28 @@ def test_write_marks_the_data_set(leaking):
 def test_what_cannot_be_done_is_said_in_words(leaking, tmp_path):
     code, _, said = run(leaking, "--write", "--raw", tmp_path)
     assert (code, "leave one of them out" in said) == (2, True)
+    code, _, said = run(leaking, "--raw", tmp_path)
+    assert (code, f"{leaking} would not be searched" in said) == (2, True)
+    code, _, said = run("hf:lab/usbench@v1.0.0", "--write")
+    assert (code, "which does not change" in said) == (2, True)
     code, _, said = run(tmp_path / "nothing")
     assert (code, "usbench build-data" in said) == (2, True)
     code, _, said = run("--raw", tmp_path / "nothing")
     assert (code, "no source in" in said) == (2, True)
+
+
+@pytest.mark.parametrize("out", ["no folder/x.csv", "here"])
+def test_a_table_that_cannot_be_written_is_refused_before_the_search(
+    leaking, tmp_path, monkeypatch, out
+):
+    def searched(*_: object) -> None:
+        raise AssertionError("it was searched all the same")
+
+    monkeypatch.setattr("dataset_builders.leakage.findings.search", searched)
+    (tmp_path / "no folder").write_text("a file")
+    (tmp_path / "here").mkdir()
+    code, _, said = run(leaking, "--out", tmp_path / out)
+    assert (code, "name another file" in said, "free" in said) == (2, True, False)
 
 
 def test_the_sources_hold_what_a_build_of_them_holds(small_data, tmp_path):

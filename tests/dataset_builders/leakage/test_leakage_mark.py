@@ -1,6 +1,7 @@
 """Findings written into a data set: what changes, what does not, and never a half of it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from planted import compressed, data_set, files_of, row, scene, smaller
 
+from dataset_builders.content import added_sha256
 from dataset_builders.leakage import mark as mark_module
 from dataset_builders.leakage.findings import search
 from dataset_builders.leakage.mark import mark
@@ -77,6 +79,7 @@ def test_only_shards_that_change_are_written_and_the_manifest_has_their_new_hash
     for entry in manifest["files"]:
         assert entry["sha256"] == file_sha256(root / entry["name"])
         assert entry["bytes"] == (root / entry["name"]).stat().st_size
+    assert manifest["additions_sha256"] == added_sha256(manifest)
     assert manifest["leakage"]["pairs"] == {"near": 2}
     assert manifest["leakage"]["clean"] == {"BC": 2, "FH": 1}
     assert (manifest["leakage"]["duplicates"], manifest["leakage"]["straddling"]) == (2, 1)
@@ -88,6 +91,16 @@ def test_a_second_time_changes_nothing(root):
     search_and_mark(root)
     assert files_of(root) == before
     assert root.stat().st_ino == made
+
+
+def test_a_data_set_that_was_marked_before_there_was_a_seal_gets_one(root):
+    search_and_mark(root)
+    whole = files_of(root)
+    manifest = json.loads((root / MANIFEST).read_text())
+    del manifest["additions_sha256"]
+    (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    search_and_mark(root)
+    assert files_of(root) == whole
 
 
 def test_marks_that_no_longer_hold_are_taken_back(root):
@@ -135,7 +148,7 @@ def test_a_disk_without_hard_links_gets_copies(root, monkeypatch):
     def refused(*args: object) -> None:
         raise OSError("no hard links here")
 
-    monkeypatch.setattr(mark_module.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     assert search_and_mark(root) == 2
     assert (root / "cache/rows").read_text() == "of another command"
 

@@ -1,5 +1,7 @@
 """Copies are found whatever was done to them; alike is not the same; sides are told apart."""
 
+import csv
+import io
 import random
 from dataclasses import replace
 
@@ -7,12 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import COPIES, brighter, compressed, cropped, data_set, picture, row, scene, smaller
+from planted import (
+    COPIES,
+    brighter,
+    compressed,
+    cropped,
+    data_set,
+    picture,
+    row,
+    scene,
+    smaller,
+    turned,
+)
 
 from dataset_builders.errors import UsageError
 from dataset_builders.leakage.candidates import candidates
 from dataset_builders.leakage.confirm import SAME, agreement
-from dataset_builders.leakage.findings import Findings, search
+from dataset_builders.leakage.findings import Findings, Pair, search
 from dataset_builders.leakage.fingerprints import DETAIL
 from dataset_builders.leakage.pictures import of_data_set
 from dataset_builders.leakage.report import COLUMNS, summary, table
@@ -122,6 +135,45 @@ def test_what_stands_on_both_sides_is_told_with_its_training_image():
         ("exact", ("BC/busi/a", "OT/mmotu/7")),
     ]
     assert "ON BOTH SIDES of the split: 2 test images (1 near, 1 exact)" in summary(search_)
+
+
+def test_equal_images_are_exact_though_only_the_first_of_them_was_compared():
+    copies = [
+        picture(f"BC/busi/{name}", scene(0), split, rank)
+        for rank, (name, split) in enumerate([("a", "test"), ("b", "train"), ("c", "test")])
+    ]
+    twice = search([*OTHERS, *copies])
+    assert twice.straddling == [
+        ("exact", ("BC/busi/b", "BC/busi/a")),
+        ("exact", ("BC/busi/b", "BC/busi/c")),
+    ]
+    rows = list(csv.DictReader(io.StringIO(table(twice).decode())))
+    told = {(row["ids_a"], row["ids_b"], row["kind"], row["straddles"]) for row in rows}
+    assert told == {
+        ("BC/busi/a", "BC/busi/b", "exact", "yes"),
+        ("BC/busi/a", "BC/busi/c", "exact", "no"),
+        ("BC/busi/b", "BC/busi/c", "exact", "yes"),
+    }
+
+
+def test_a_copy_of_any_of_some_equal_images_is_of_the_kind_that_was_found():
+    pictures = [
+        picture("BC/busi/a", scene(0)),
+        picture("BC/busi/b", scene(0), "train", 0),
+        picture("BC/busi/c", turned(scene(0)), "test", 0),
+    ]
+    assert search([*OTHERS, *pictures]).straddling == [("mirror", ("BC/busi/b", "BC/busi/c"))]
+
+
+def test_images_that_are_one_only_through_a_third_are_told_as_a_chain():
+    first, middle, last = (
+        picture(f"BC/busi/{name}", scene(0, anatomy=n), split)
+        for n, (name, split) in enumerate([("a", "train"), ("b", ""), ("c", "test")])
+    )
+    linked = [Pair(first, middle, "near", 0.9, 0.9), Pair(middle, last, "part", 0.9, 0.9)]
+    findings = Findings([first, middle, last], linked)
+    assert findings.straddling == [("chain", ("BC/busi/a", "BC/busi/c"))]
+    assert table(findings).decode().splitlines()[-1].startswith("chain,")
 
 
 def test_a_chain_through_an_image_that_was_not_selected_is_told():

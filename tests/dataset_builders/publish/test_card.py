@@ -7,9 +7,12 @@ import pytest
 from huggingface_hub import DatasetCard
 from huggingface_hub.errors import HfHubHTTPError
 
+from dataset_builders import citing, phantom
+from dataset_builders.build import build
 from dataset_builders.parquet import COLUMNS
 from dataset_builders.publish import croissant as croissant_module
 from dataset_builders.publish.contents import PublishError
+from dataset_builders.publish.folder import assemble
 from dataset_builders.publish.withheld import withheld_sources
 from dataset_builders.sources import SOURCES
 from dataset_builders.tasks import TASKS
@@ -100,20 +103,45 @@ def test_the_text_says_what_is_partial_withheld_and_whose(published, card):
     assert "**Partial.** BC, FH, LA, LV, MD, OT, TG, TN" in text
     assert "usbench build-data --raw raw --complete hf:lab/usbench@v1.0.0 --out data" in text
     for name, source in SOURCES.items():
-        assert source.card.citation in text
         if name in withheld_sources(SOURCES):
             assert source.card.access.replace("|", r"\|") in text
     for code, task in manifest["tasks"].items():
         assert f"| {code} | {TASKS[code].name} | {task['train']} | {task['test']} |" in text
+    for line in citing.text(citing.references(SOURCES)).splitlines():
+        assert card.text.count(f"- {line}\n") == 1
+    assert "usbench verify-data hf:lab/usbench@v1.0.0" in text
+    assert "alone gives the same" not in text  # it is partial
+    assert "\n> - Lacks busi: " in card.text
     assert "{{" not in text
     assert "None" not in card.text.replace("is not None", "")
 
 
+@pytest.fixture(scope="module")
+def small_card(tmp_path_factory) -> DatasetCard:
+    """Of a data set of one task from one source."""
+    root = tmp_path_factory.mktemp("one")
+    phantom.write(root / "raw", images=16, size=64, sources=["hc18"])
+    build(root / "raw", root / "data", sources=["hc18"], allow_missing=True)
+    assemble(root / "data", root / "published", "lab/usbench", "main")
+    return DatasetCard.load(root / "published/README.md")
+
+
+def test_a_card_speaks_of_what_is_there_alone(small_card):
+    text = " ".join(small_card.text.split())
+    assert "1 segmentation task in ultrasound from 1 public source, with" in text
+    assert "**Partial.** FH: fewer images" in text
+    assert "Not here: BC, LA, LV, MD, OT, TG, TN" in text
+    assert "Withheld" not in text
+    assert "alone gives the same" not in text
+    assert not [name for name in ("CAMUS", "BUSI", "MMOTU", "TN3K", "Dataset B") if name in text]
+    lines = citing.text(citing.references(["hc18"])).splitlines()
+    assert small_card.text.rstrip().splitlines()[-len(lines) :] == [f"- {line}" for line in lines]
+
+
 def test_licences_are_told_by_source(published):
     text = (published.folder / "LICENSES.md").read_text()
-    for name, source in SOURCES.items():
+    for name in SOURCES:
         assert f"| {name} |" in text
-        assert source.card.citation in text
     (line,) = (line for line in text.splitlines() if line.startswith("Without pictures here"))
     assert set(line.rstrip(".").partition(": ")[2].split(", ")) == withheld_sources(SOURCES)
 
@@ -133,6 +161,11 @@ def test_croissant_is_valid_and_complete(published):
     terms = {name for name in said if name.startswith("rai:")}
     assert {"rai:dataLimitations", "rai:dataBiases", "rai:personalSensitiveInformation"} <= terms
     assert "busi: pictures of" in said["rai:dataCollectionMissingData"]
+    assert said["citeAs"] == citing.bibtex(citing.references(SOURCES))
+    (repository,) = (file for file in said["distribution"] if file["@id"] == "repository")
+    content = published.contents.manifest["content_sha256"]
+    assert repository["sha256"] == croissant_module.NO_HASH != content
+    assert said["version"] == "1.0.0"
 
 
 def test_croissant_leads_to_the_rows(published):

@@ -10,9 +10,14 @@ from dataset_builders import phantom
 from dataset_builders.build import build
 from dataset_builders.built import read_manifest
 from dataset_builders.compare import compare
+from dataset_builders.leakage.findings import search
+from dataset_builders.leakage.mark import mark
+from dataset_builders.leakage.pictures import of_data_set
 from dataset_builders.publish.complete import CompleteError, complete
+from dataset_builders.publish.folder import assemble
 from dataset_builders.publish.withheld import withheld_sources
 from dataset_builders.sources import SOURCES
+from dataset_builders.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +41,33 @@ def test_the_completed_data_set_is_the_built_one(published, withheld_raw, tmp_pa
     assert compare(published.folder, published.built).is_equal
     assert [total for _, seen, total in done if seen == total]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_data_set_with_clean_lists_is_completed_with_them(tmp_path):
+    """`leakage --write`, publication, completion: byte for byte, and proven."""
+    raw, data = tmp_path / "raw", tmp_path / "data"
+    phantom.write(raw, images=16, size=64, sources=["busi", "hc18"])
+    build(raw, data, sources=["busi", "hc18"], allow_missing=True)
+    mark(data, search(of_data_set(data)))
+    assemble(data, tmp_path / "published", "lab/usbench", "v1.0.0")
+    complete(tmp_path / "published", raw, tmp_path / "made")
+    for folder in ("published", "made"):
+        proof = verify(tmp_path / folder)
+        assert proof.findings == proof.unsealed == ()
+    assert (tmp_path / "made/splits/BC/clean.txt").is_file()
+    for path in data.rglob("*"):
+        if path.is_file():
+            same = tmp_path / "made" / path.relative_to(data)
+            assert same.read_bytes() == path.read_bytes()
+
+
+def test_an_unknown_withheld_source_is_one_clear_error(published, withheld_raw, tmp_path):
+    shutil.copytree(published.folder, tmp_path / "published")
+    manifest = read_manifest(published.folder)
+    manifest["withheld"]["nobody"] = manifest["withheld"]["busi"]
+    (tmp_path / "published/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CompleteError, match="withholds nobody"):
+        complete(tmp_path / "published", withheld_raw, tmp_path / "data")
 
 
 def test_missing_archives_are_named_and_nothing_is_written(published, withheld_raw, tmp_path):
@@ -101,3 +133,14 @@ def test_a_whole_data_set_needs_no_archive(published, tmp_path):
     complete(published.built, tmp_path / "no raw data", tmp_path / "data")
     manifest = json.loads((tmp_path / "data/manifest.json").read_text())
     assert manifest == read_manifest(published.built)
+
+
+def test_a_shard_cannot_lead_out_of_the_folder(published, withheld_raw, tmp_path):
+    folder = tmp_path / "published"
+    shutil.copytree(published.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][0]["name"] = "../BC/train-00000-of-00001.parquet"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CompleteError, match="is no shard's name"):
+        complete(folder, withheld_raw, tmp_path / "data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["published"]

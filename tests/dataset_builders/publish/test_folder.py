@@ -11,11 +11,13 @@ import pytest
 from dataset_builders.built import content_rows, read_manifest
 from dataset_builders.content import content_sha256
 from dataset_builders.errors import UsageError
+from dataset_builders.licences import TERMS
 from dataset_builders.parquet import CONTENT_COLUMNS, ROWS_PER_GROUP, SCHEMA
 from dataset_builders.publish.contents import PublishError, pictures_withheld
 from dataset_builders.publish.folder import assemble, tree_lines
 from dataset_builders.publish.withheld import withheld_sources
 from dataset_builders.sources import SOURCES
+from dataset_builders.verify import verify
 
 OPEN = {"hc18", "camus"}  # CC BY and CC BY-NC-SA, stated by the publishers
 CLOSED = {
@@ -83,6 +85,7 @@ def test_the_manifest_is_of_the_published_files(published):
         content = (published.folder / entry["name"]).read_bytes()
         assert len(content) == entry["bytes"]
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+    assert set(manifest) - set(before) == {"withheld", "additions_sha256"}
     same = set(before) - {"files"}
     assert {name: manifest[name] for name in same} == {name: before[name] for name in same}
     lacking = pictures_withheld(manifest)
@@ -146,6 +149,52 @@ def test_rows_without_the_content_hash_are_refused(published, tmp_path):
     (data / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PublishError, match="do not have the content hash"):
         assemble(data, tmp_path / "out", "lab/usbench", "main")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["tasks"]["BC"].update(train=9999), "task BC: train: 9999"),
+        (lambda m: m.update(partial=[]), "partial"),
+        (lambda m: m.update(missing={}), "provenance_sha256 differs"),
+        (lambda m: m["sources"].pop("busi"), "'busi' has images, but is not there"),
+        (lambda m: m.update(leakage={"duplicates": 3}), "leakage: duplicates: 3"),
+    ],
+)
+def test_a_manifest_that_contradicts_the_shards_is_refused(published, tmp_path, change, said):
+    data = tmp_path / "data"
+    shutil.copytree(published.built, data)
+    manifest = read_manifest(data)
+    change(manifest)
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PublishError, match=said):
+        assemble(data, tmp_path / "out", "lab/usbench", "main")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["BC/test.txt", "BC/foo.txt"])
+def test_a_list_that_contradicts_the_shards_is_refused(published, tmp_path, name):
+    data = tmp_path / "data"
+    shutil.copytree(published.built, data)
+    (data / "splits" / name).write_text("bogus\n")
+    with pytest.raises(PublishError, match=rf"splits/{name}: .*`usbench verify-data"):
+        assemble(data, tmp_path / "out", "lab/usbench", "main")
+    shutil.rmtree(data / "splits/BC")
+    with pytest.raises(PublishError, match=r"splits/BC/1_16.txt: cannot be read"):
+        assemble(data, tmp_path / "out", "lab/usbench", "main")
+
+
+def test_the_published_tree_is_proven(published):
+    proof = verify(published.folder)
+    assert proof.findings == proof.unsealed == ()
+    rows = [row for row in rows_of(published.folder) if row["image"] is None]
+    assert proof.withheld == len(rows) > 0
+
+
+def test_what_is_withheld_has_the_terms_of_the_licences_page(published):
+    for name, said in read_manifest(published.folder)["withheld"].items():
+        assert said["licence"] == TERMS[name].stated
+        assert f"| {said['licence']} |" in (published.folder / "LICENSES.md").read_text()
 
 
 def test_what_was_published_already_is_not_published_again(published, tmp_path):
