@@ -1,6 +1,6 @@
 """A toy on which unlabelled images must help: whether the semi-supervised methods work at all.
 
-    python -m baselines.toy [--methods fixmatch unimatch] [--seeds 3] [--steps 200]
+    python -m baselines.toy [--methods fixmatch unimatch] [--seeds 3] [--steps 600]
 
 Breast lesions as `dataset_builders.phantom` draws them in two domains, Dataset B and BUSI, 64 px:
 8 labelled and 256 unlabelled images, the others for testing. All methods have DeepLabv3+ on the
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m baselines.toy")
     parser.add_argument("--methods", nargs="+", default=SEMI, choices=SEMI)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args(arguments)
     kinds: dict[str, type[SemiSupervised]] = {REFERENCE: SemiSupervised}
     for name in options.methods:

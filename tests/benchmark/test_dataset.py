@@ -1,5 +1,6 @@
 """A built data set as it is read: images at one size, and what is known of them beyond that."""
 
+import json
 import shutil
 from dataclasses import replace
 
