@@ -52,7 +52,7 @@ def _small_probes():
 
 @pytest.fixture(scope="module")
 def plan():
-    overrides = {**TINY, "optimizer": "sgd"}
+    overrides = {**TINY, "optimizer": "sgd", "steps": "10"}
     return resolve(Request(method="unet", split="1_4", preset="smoke", overrides=overrides), RANDOM)
 
 
