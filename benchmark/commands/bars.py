@@ -6,14 +6,19 @@ from typing import Any
 
 
 @contextmanager
-def task_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A function that shows (task, images done, images in all), a bar a task."""
+def task_bars(*, transient: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows (task, images done, images in all), a bar a task.
+
+    Args:
+        transient: take the bars away in the end.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    with Bars(*columns, TimeElapsedColumn(), console=console, transient=transient) as bars:
         shown: dict[str, Any] = {}
 
         def progress(task: str, done: int, total: int) -> None:

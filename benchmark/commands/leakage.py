@@ -3,10 +3,11 @@
 import errno
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from benchmark.commands.bars import task_bars
 from benchmark.commands.options import plain_errors, to_stderr
 
 
@@ -27,9 +28,6 @@ def leakage(
 
     Ends with code 1 if anything stands on both sides.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from benchmark.files import replacing
     from benchmark.hub_data import folder_of
     from dataset_builders.leakage.findings import search
@@ -37,18 +35,10 @@ def leakage(
     from dataset_builders.leakage.pictures import of_data_set, of_sources
     from dataset_builders.leakage.report import summary, table
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with plain_errors():
         _check(data, raw, out, write=write)
         root = Path() if raw else folder_of(data or Path("data"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            shown: dict[str, Any] = {}
-
-            def progress(what: str, done: int, total: int) -> None:
-                if what not in shown:
-                    shown[what] = bars.add_task(what, total=total)
-                bars.update(shown[what], completed=done)
-
+        with task_bars(transient=True) as progress:
             pictures = of_sources(raw, progress) if raw else of_data_set(root, progress)
             found = search(pictures, progress)
         typer.echo(summary(found))
