@@ -86,14 +86,14 @@ def _work(todo: "Sequence[Job]", before: int, slots: int | None, *, retry: bool)
     Ctrl-C leaves a checkpoint of every run that is under way.
     """
     from benchmark.sweep.embedded import Workers, slots_here
-    from benchmark.sweep.queue import FAILED, Queue
+    from benchmark.sweep.queue import FAILED, Queue, Task
     from benchmark.sweep.view import View
 
     if not todo:
         return []
     common = todo[0].request
     queue = Queue(common.results / "sweep.sqlite")
-    queue.put((job.name, job.spec) for job in todo)
+    queue.put(Task(job.name, job.spec) for job in todo)
     if retry:
         queue.retry()
     asked = {job.name for job in todo}

@@ -15,15 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmark.sweep.engine import STOPPED, WorkerError
 from benchmark.sweep.queue import WAITING, Queue
-from dataset_builders.errors import UsageError
 
-STOPPED = 130  # a worker's exit code after it was asked to stop
 _PATIENCE = 120.0  # seconds a worker has to write its checkpoint
-
-
-class WorkerError(UsageError):
-    """Workers cannot even start."""
 
 
 @dataclass(frozen=True, slots=True)

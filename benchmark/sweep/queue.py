@@ -3,6 +3,9 @@
 A job is leased to one worker at a time. A lease is void when its worker is no more (on this
 machine), or has not been heard of for `SILENCE` seconds (on another); the job is then given out
 again, and goes on from its checkpoint. Nothing here says what was finished: records do.
+
+The file lies where all that share it can lock it: on the disk of one machine, or on a network file
+system with working locks (NFS 4, Lustre with flock, GPFS).
 """
 
 import os
@@ -17,12 +20,15 @@ from pathlib import Path
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 SILENCE = 300.0  # seconds
 DEATHS = 5  # so often a job may end its process before it is given up
+NEAR = 0.5  # a job of the same method goes first if it takes this share of the longest one's time
+_FORMAT = 2  # of the table
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     name TEXT PRIMARY KEY,
     spec TEXT NOT NULL,
     position INTEGER NOT NULL,
+    seconds REAL NOT NULL,
     state TEXT NOT NULL,
     host TEXT NOT NULL DEFAULT '',
     worker INTEGER NOT NULL DEFAULT 0,
@@ -30,9 +36,20 @@ CREATE TABLE IF NOT EXISTS jobs (
     began REAL NOT NULL DEFAULT 0,
     ended REAL NOT NULL DEFAULT 0,
     deaths INTEGER NOT NULL DEFAULT 0,
+    share REAL NOT NULL DEFAULT 0,
+    speed REAL NOT NULL DEFAULT 0,
     problem TEXT NOT NULL DEFAULT ''
 )
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job to be put into the queue."""
+
+    name: str
+    spec: str
+    seconds: float = 0.0  # that it is predicted to take; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,7 @@ class Entry:
 
     name: str
     spec: str
+    seconds: float  # predicted; 0: not known
     state: str
     host: str
     worker: int  # process id
@@ -48,6 +66,8 @@ class Entry:
     began: float
     ended: float
     deaths: int  # workers that ended while they had it
+    share: float  # of it that is done, as the worker last said
+    speed: float  # images/s, likewise
     problem: str
 
 
@@ -62,14 +82,18 @@ class Queue:
         self.path = path
         self._host = socket.gethostname()
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._db.execute(_TABLE)
+        with self._alone():
+            if self._db.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
+                self._db.execute("DROP TABLE IF EXISTS jobs")  # nothing is lost: records say
+                self._db.execute(f"PRAGMA user_version = {_FORMAT}")
+            self._db.execute(_TABLE)
 
     def close(self) -> None:
         """Leave the file to others."""
         self._db.close()
 
-    def put(self, jobs: Iterable[tuple[str, str]]) -> None:
-        """Make the queue hold these (name, spec), in this order, and no others that wait.
+    def put(self, tasks: Iterable[Task]) -> None:
+        """Make the queue hold these, in this order, and no others that wait.
 
         A job that runs or failed stays what it is; one that was done waits again, since its
         record is asked for.
@@ -77,10 +101,13 @@ class Queue:
         with self._alone():
             self._db.execute("DELETE FROM jobs WHERE state IN (?, ?)", (WAITING, DONE))
             self._db.executemany(
-                "INSERT INTO jobs (name, spec, position, state) VALUES (?, ?, ?, ?) "
+                "INSERT INTO jobs (name, spec, position, seconds, state) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, "
-                "position = excluded.position",
-                [(name, spec, place, WAITING) for place, (name, spec) in enumerate(jobs)],
+                "position = excluded.position, seconds = excluded.seconds",
+                [
+                    (task.name, task.spec, place, task.seconds, WAITING)
+                    for place, task in enumerate(tasks)
+                ],
             )
 
     def lease(self, worker: int, like: str = "") -> Entry | None:
@@ -89,28 +116,37 @@ class Queue:
         Args:
             worker: process id of who takes it.
             like: the method of its last job: one of the same method is preferred, so that what
-                was loaded and compiled serves again.
+                was loaded and compiled serves again, but not to a job that takes much longer,
+                which would be late if it began late.
         """
         with self._alone():
             self._reclaim()
             found = self._db.execute(
-                f"SELECT {_FIELDS} FROM jobs WHERE state = ? "
-                "ORDER BY name LIKE ? DESC, position LIMIT 1",
-                (WAITING, f"{like}/%"),
+                f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY name LIKE ? AND seconds >= "
+                "? * (SELECT MAX(seconds) FROM jobs WHERE state = ?) DESC, position LIMIT 1",
+                (WAITING, f"{like}/%", NEAR, WAITING),
             ).fetchone()
             if found is None:
                 return None
             now = time.time()
             self._db.execute(
                 "UPDATE jobs SET state = ?, host = ?, worker = ?, heard = ?, began = ?, "
-                "problem = '' WHERE name = ?",
+                "share = 0, speed = 0, problem = '' WHERE name = ?",
                 (RUNNING, self._host, worker, now, now, found[0]),
             )
         return Entry(*found)
 
-    def beat(self, name: str, worker: int) -> bool:
-        """The worker is alive; False if the job is not its own any more."""
-        return self._update(name, worker, "heard = ?", time.time())
+    def beat(self, name: str, worker: int, share: float = 0.0, speed: float = 0.0) -> bool:
+        """The worker is alive; False if the job is not its own any more.
+
+        Args:
+            name: of the job.
+            worker: who has it.
+            share: of the job that is done.
+            speed: of its training, images/s.
+        """
+        changes = "heard = ?, share = ?, speed = ?"
+        return self._update(name, worker, changes, time.time(), share, speed)
 
     def finish(self, name: str, worker: int) -> bool:
         """The record is there."""
@@ -121,10 +157,18 @@ class Queue:
         changes = f"state = '{FAILED}', ended = ?, problem = ?"
         return self._update(name, worker, changes, time.time(), problem)
 
-    def give_back(self, worker: int, *, died: bool = False) -> None:
-        """A worker of this machine ends; what it had waits again, unless it kills its workers."""
-        mine = (RUNNING, self._host, worker)
+    def give_back(self, worker: int, name: str = "", *, died: bool = False) -> None:
+        """A worker of this machine ends; what it had waits again, unless it kills its workers.
+
+        Args:
+            worker: process id of who leased.
+            name: of the only job that is meant, where one process leases for several workers.
+            died: it did not end by itself.
+        """
+        mine: tuple[object, ...] = (RUNNING, self._host, worker)
         where = "WHERE state = ? AND host = ? AND worker = ?"
+        if name:
+            mine, where = (*mine, name), f"{where} AND name = ?"
         with self._alone():
             if died:
                 self._db.execute(f"UPDATE jobs SET deaths = deaths + 1 {where}", mine)

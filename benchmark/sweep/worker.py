@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from benchmark.sweep.jobs import request_of
-from benchmark.sweep.queue import Entry, Queue
+from benchmark.sweep.queue import Queue
 from dataset_builders.errors import UsageError
 
 BEAT_SECONDS = 5.0
@@ -40,7 +40,7 @@ def work(path: Path) -> int:
     while entry := queue.lease(worker, like):
         like = entry.name.partition("/")[0]
         with _printing_to(log_of(path, entry.name)), _heard(path, entry.name):
-            problem = _do(entry)
+            problem = perform(entry.spec)
         if problem:
             queue.fail(entry.name, worker, problem)
         else:
@@ -49,12 +49,19 @@ def work(path: Path) -> int:
     return done
 
 
-def _do(entry: Entry) -> str:
-    """Run a job; returns why it failed, or nothing."""
+def perform(spec: str) -> str:
+    """Do the run that `Job.spec` wrote down; returns why it failed, or nothing.
+
+    Raises:
+        Interrupted: it was asked to stop, and left a checkpoint.
+    """
     from benchmark.run import run
+    from benchmark.train import Interrupted
 
     try:
-        run(request_of(entry.spec))
+        run(request_of(spec))
+    except Interrupted:
+        raise
     except UsageError as error:
         print(f"Error: {error}", file=sys.stderr, flush=True)
         return str(error)

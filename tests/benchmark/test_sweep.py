@@ -17,8 +17,9 @@ from benchmark.cli import app
 from benchmark.run import run
 from benchmark.sweep import embedded, worker
 from benchmark.sweep.embedded import Slot, Workers, slots_here
+from benchmark.sweep.engine import WorkerError
 from benchmark.sweep.jobs import Job
-from benchmark.sweep.queue import DONE, FAILED, WAITING, Queue
+from benchmark.sweep.queue import DONE, FAILED, WAITING, Queue, Task
 from benchmark.sweep.view import View, counts, last_line
 from benchmark.sweep.worker import log_of, work
 from dataset_builders.errors import UsageError
@@ -28,7 +29,7 @@ def queue_of(results, requests):
     """A queue of these requests, in this order."""
     queue = Queue(results / "sweep.sqlite")
     queue.put(
-        (f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
+        Task(f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
         for request in requests
     )
     return queue
@@ -128,7 +129,7 @@ def killed_again_and_again(small_data, tmp_path, kills):
         if left[0]:  # all is done before the last kill: once more, from the records on
             for path in (tmp_path / "sweep/runs").rglob("*.json"):
                 path.unlink()
-            queue.put((entry.name, entry.spec) for entry in queue.entries())
+            queue.put(Task(entry.name, entry.spec) for entry in queue.entries())
     for request in asked:
         alone = run(replace(request, results=tmp_path / "alone"))
         assert_same(record.path_of(tmp_path / "sweep", record.load(alone).name), alone)
@@ -147,9 +148,9 @@ def test_workers_killed_at_many_moments_lose_nothing(small_data, tmp_path, monke
 
 def test_a_worker_that_cannot_start_ends_the_sweep(tmp_path, monkeypatch):
     queue = Queue(tmp_path / "sweep.sqlite")
-    queue.put([("unet/1_4/seed0", "{}")])
+    queue.put([Task("unet/1_4/seed0", "{}")])
     monkeypatch.setattr(embedded.sys, "executable", "/bin/false")
-    with pytest.raises(embedded.WorkerError, match="could not start"):
+    with pytest.raises(WorkerError, match="could not start"):
         tend(queue, [Slot()])
 
 
@@ -169,7 +170,7 @@ def test_slots(monkeypatch):
 
 def test_what_is_shown(tmp_path, capsys):
     queue = Queue(tmp_path / "sweep.sqlite")
-    queue.put((f"unet/1_4/seed{seed}", "{}") for seed in range(3))
+    queue.put(Task(f"unet/1_4/seed{seed}", "{}") for seed in range(3))
     with View(queue.path, 5, 2) as view:
         view.show(queue.entries())
         queue.finish(queue.lease(os.getpid()).name, os.getpid())
@@ -215,7 +216,7 @@ def test_the_command_does_what_is_missing_and_nothing_twice(small_data, tmp_path
 def test_what_failed_is_told_and_tried_again_when_asked(small_data, tmp_path, monkeypatch):
     def failing(jobs, *_, **__):
         queue = Queue(tmp_path / "sweep.sqlite")
-        queue.put((job.name, job.spec) for job in jobs)
+        queue.put(Task(job.name, job.spec) for job in jobs)
         queue.fail(queue.lease(os.getpid()).name, os.getpid(), "broken")
         return [entry for entry in queue.entries() if entry.state == FAILED]
 

@@ -1,6 +1,7 @@
 """The queue: every job to one worker at a time, and none lost."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from benchmark.sweep import queue as queue_module
-from benchmark.sweep.queue import DEATHS, DONE, FAILED, RUNNING, SILENCE, WAITING, Queue
+from benchmark.sweep.queue import DEATHS, DONE, FAILED, RUNNING, SILENCE, WAITING, Queue, Task
 
 ME = os.getpid()
 
@@ -16,7 +17,7 @@ ME = os.getpid()
 @pytest.fixture
 def queue(tmp_path):
     made = Queue(tmp_path / "results/sweep.sqlite")
-    made.put((name, "{}") for name in ("unet/1_4/seed0", "propl/1_4/seed0", "unet/1_8/seed0"))
+    made.put(Task(name, "{}") for name in ("unet/1_4/seed0", "propl/1_4/seed0", "unet/1_8/seed0"))
     yield made
     made.close()
 
@@ -45,6 +46,44 @@ def test_one_method_is_served_in_turn(queue):
     assert queue.lease(ME, like="propl").name == "propl/1_4/seed0"
     assert queue.lease(ME, like="unet").name == "unet/1_4/seed0"
     assert queue.lease(ME, like="unet").name == "unet/1_8/seed0"
+
+
+def test_one_method_is_not_served_before_much_longer_jobs(queue):
+    """Or the longest would begin last, with all other workers idle."""
+    jobs = [("ddfp/1_4/seed0", 90), ("unet/1_4/seed0", 50), ("unet/1_8/seed0", 40)]
+    queue.put(Task(name, "{}", seconds) for name, seconds in jobs)
+    assert queue.lease(ME, like="unet").name == "unet/1_4/seed0"  # more than half of 90
+    assert queue.lease(ME, like="unet").name == "ddfp/1_4/seed0"
+    assert queue.lease(ME, like="ddfp").name == "unet/1_8/seed0"
+
+
+def test_how_far_a_job_is(queue):
+    name = queue.lease(ME).name
+    assert queue.beat(name, ME, 0.25, 31.5)
+    assert [(e.share, e.speed) for e in queue.entries() if e.name == name] == [(0.25, 31.5)]
+    queue.give_back(ME)
+    assert queue.lease(ME).name == name
+    assert [(e.share, e.speed) for e in queue.entries() if e.name == name] == [(0, 0)]
+
+
+def test_one_process_leases_for_several_workers(queue):
+    one, two = queue.lease(ME).name, queue.lease(ME).name
+    queue.give_back(ME, one, died=True)
+    assert [(e.state, e.deaths) for e in queue.entries()][:2] == [(WAITING, 1), (RUNNING, 0)]
+    assert queue.lease(ME).name == one
+    assert two != one
+
+
+def test_a_queue_of_a_former_version_is_begun_anew(tmp_path):
+    path = tmp_path / "sweep.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE jobs (name TEXT PRIMARY KEY, spec TEXT)")
+        old.execute("INSERT INTO jobs VALUES ('unet/1_4/seed0', '{}')")
+    old.close()
+    queue = Queue(path)
+    assert queue.entries() == []
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    assert [entry.name for entry in Queue(path).entries()] == ["unet/1_4/seed0"]
 
 
 def test_what_ends_is_not_given_out_again(queue):
@@ -94,7 +133,7 @@ def test_of_another_machine_only_silence_tells(queue, tmp_path, monkeypatch, gon
 
 
 def test_a_job_that_kills_its_workers_is_given_up(queue):
-    queue.put([("unet/1_4/seed0", "{}")])
+    queue.put([Task("unet/1_4/seed0", "{}")])
     for _ in range(DEATHS):
         assert queue.lease(ME).name == "unet/1_4/seed0"
         queue.give_back(ME, died=True)
@@ -114,7 +153,7 @@ def test_a_new_sweep_keeps_what_runs_and_what_failed(queue):
     running, failed, done = (queue.lease(ME).name for _ in range(3))
     queue.fail(failed, ME, "why")
     queue.finish(done, ME)
-    queue.put([(done, "{}"), (failed, '{"new": 1}'), ("ddfp/1_4/seed0", "{}")])
+    queue.put([Task(done, "{}"), Task(failed, '{"new": 1}'), Task("ddfp/1_4/seed0", "{}")])
     assert states(queue) == {
         running: RUNNING, failed: FAILED, done: WAITING, "ddfp/1_4/seed0": WAITING,
     }  # fmt: skip
@@ -124,7 +163,7 @@ def test_a_new_sweep_keeps_what_runs_and_what_failed(queue):
 def test_processes_that_ask_at_once_get_different_jobs(tmp_path):
     path = tmp_path / "sweep.sqlite"
     made = Queue(path)
-    made.put((f"unet/1_4/seed{number}", "{}") for number in range(120))
+    made.put(Task(f"unet/1_4/seed{number}", "{}") for number in range(120))
     code = (
         "import os, sys; from pathlib import Path; from benchmark.sweep.queue import Queue\n"
         "queue = Queue(Path(sys.argv[1]))\n"
