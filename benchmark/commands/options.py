@@ -11,6 +11,15 @@ import typer
 from dataset_builders.errors import UsageError
 
 Data = Annotated[Path, typer.Option("--data", help="Built data set.")]
+DataOrHub = Annotated[Path, typer.Option("--data", help="Built data set, or hf:ORG/NAME@REVISION.")]
+Preset = Annotated[str, typer.Option(help="paper, fast, mini or smoke.")]
+Split = Annotated[str, typer.Option(help="Labelled share: 1_16, 1_8, 1_4 or full.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="name=value; repeatable.")]
+Precision = Annotated[str | None, typer.Option(help="fp32 or bf16; else what suits.")]
+Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")]
+Graph = Annotated[bool | None, typer.Option("--graph/--no-graph", help="A step as one CUDA graph.")]
+NoWeights = Annotated[bool, typer.Option("--no-weights", help="Do not keep the trained weights.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
 ProfileName = Annotated[
     str, typer.Option("--profile", help="paper, pooled, medpy, monai, deepmind, native or mm.")

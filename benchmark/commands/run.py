@@ -7,34 +7,40 @@ from typing import Annotated
 
 import typer
 
-from benchmark.commands.options import Results, plain_errors
+from benchmark.commands.options import (
+    Compile,
+    DataOrHub,
+    Device,
+    Graph,
+    NoWeights,
+    Precision,
+    Preset,
+    Results,
+    Settings,
+    Split,
+    plain_errors,
+)
 
 
 def run(
     method: Annotated[str, typer.Option(help="See `usbench list methods`.")],
-    split: Annotated[str, typer.Option(help="Labelled share: 1_16, 1_8, 1_4 or full.")],
+    split: Split,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
     seed: int = 0,
-    data: Annotated[
-        Path, typer.Option("--data", help="Built data set, or hf:ORG/NAME@REVISION.")
-    ] = Path("data"),
+    data: DataOrHub = Path("data"),
     results: Results = Path("results"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    preset: Annotated[str, typer.Option(help="paper, fast, mini or smoke.")] = "paper",
+    device: Device = "auto",
+    preset: Preset = "paper",
     variant: Annotated[str, typer.Option(help="paper, or released where code differs.")] = "paper",
     encoder: Annotated[str | None, typer.Option(help="timm's name.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, packaged or none.")] = None,
     validation: Annotated[
         float | None, typer.Option(help="Share of the labelled groups to watch, not learn from.")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="name=value; repeatable.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16; else what suits.")] = None,
-    compile_: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")
-    ] = None,
-    graph: Annotated[
-        bool | None, typer.Option("--graph/--no-graph", help="A step as one CUDA graph.")
-    ] = None,
+    set_: Settings = None,
+    precision: Precision = None,
+    compile_: Compile = None,
+    graph: Graph = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits every time on a GPU too.")
     ] = False,
@@ -42,9 +48,7 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart", help="Replace a run that is there.")
     ] = False,
-    no_weights: Annotated[
-        bool, typer.Option("--no-weights", help="Do not keep the trained weights.")
-    ] = False,
+    no_weights: NoWeights = False,
 ) -> None:
     """Train a method, evaluate it, leave one record and the weights, and print the scores."""
     with plain_errors():

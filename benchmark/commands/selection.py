@@ -1,0 +1,93 @@
+"""Which runs `usbench sweep` and `usbench plan` are about: the rows of some tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from benchmark.resolve import Request
+
+Tables = Annotated[str, typer.Option(help="Of the paper: 1-6, or 1,2,3.")]
+Methods = Annotated[str, typer.Option(help="Only these: unet,propl.")]
+Splits = Annotated[str, typer.Option(help="Only these: 1_16,1_8,1_4.")]
+Seeds = Annotated[str, typer.Option(help="Of every run: 0-2, or 0,5.")]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Runs at a time; else one a GPU, or one a core.")
+]
+
+
+def common_request(
+    data: Path,
+    results: Path,
+    preset: str,
+    device: str,
+    settings: list[str] | None,
+    precision: str | None,
+    *,
+    compile_: bool | None,
+    keep_weights: bool,
+) -> "Request":
+    """What all runs of a selection have in common."""
+    from benchmark.resolve import Request
+    from benchmark.settings import parse_overrides
+
+    return Request(
+        method="", split="", preset=preset, overrides=parse_overrides(settings or ()), data=data,
+        results=results, device=device, precision=precision, compile=compile_, resume=True,
+        keep_weights=keep_weights,
+    )  # fmt: skip
+
+
+def selected(
+    tables: str, methods: str, splits: str, seeds: str, common: "Request"
+) -> "list[Request]":
+    """The runs that some tables need.
+
+    Args:
+        tables: numbers, as `numbers` reads them.
+        methods: names with commas between; empty for all.
+        splits: likewise.
+        seeds: numbers.
+        common: what all have in common.
+
+    Raises:
+        UsageError: a name or number that is not known, or no run is left.
+    """
+    from benchmark.methods import METHODS
+    from benchmark.settings import choose
+    from benchmark.sweep.jobs import requests_of
+    from benchmark.tables import TABLES
+    from dataset_builders.errors import UsageError
+    from dataset_builders.tasks import PARTITIONS
+
+    requests = requests_of(
+        [int(choose("table", str(number), map(str, TABLES))) for number in numbers(tables)],
+        common,
+        methods=[choose("method", name, METHODS) for name in methods.split(",") if name],
+        splits=[choose("split", name, PARTITIONS) for name in splits.split(",") if name],
+        seeds=numbers(seeds),
+    )
+    if not requests:
+        raise UsageError(
+            f"no run of tables {tables} is of methods {methods or 'any'} and splits "
+            f"{splits or 'any'}; Tables 1 and 4 are of 1_16, 2 and 5 of 1_8, 3 and 6 of 1_4"
+        )
+    return requests
+
+
+def numbers(text: str) -> list[int]:
+    """`"1-3,6"` as [1, 2, 3, 6].
+
+    Raises:
+        UsageError: not of that form.
+    """
+    from dataset_builders.errors import UsageError
+
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise UsageError(f"'{text}' is no list of numbers; write it as 1-3 or 0,2,5")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
