@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data
+BUDGET ?= 25m
 
 .PHONY: install demo test check slow toy clean \
-	bench bench-build bench-verify bench-metrics bench-views bench-evaluate bench-propl bench-scan
+	bench bench-build bench-verify bench-metrics bench-views bench-evaluate bench-propl bench-scan \
+	bench-reuse results-gpu
 
 install: .venv/installed
 
@@ -60,6 +62,12 @@ bench-propl: install  ## ProPL's step against the released arithmetic
 
 bench-scan: install  ## the selective scan against loops
 	$(BIN)/python -m baselines.networks.scan.bench
+
+bench-reuse: install  ## many runs in one process against a process each: make bench-reuse DATA=data
+	$(BIN)/python -m benchmark.bench.reuse --method propl --data $(DATA)
+
+results-gpu: install  ## what is to be run on a GPU, as far as BUDGET goes; again to go on
+	$(BIN)/python results/gpu.py --data $(DATA) --budget $(BUDGET)
 
 bench: bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan  ## all of them
 

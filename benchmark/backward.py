@@ -13,6 +13,24 @@ from benchmark.guard import LESS_MEMORY, TrainingError, brief
 from benchmark.method import Batch, Clock, Losses
 
 logger = logging.getLogger(__name__)
+_compiled_for: object = None
+
+
+def compile_for(architecture: object) -> None:
+    """Forget what was compiled for another architecture than that of the next training.
+
+    torch keeps compiled code with the function, not with the object: the next training of the same
+    architecture, whose weights are other tensors of the same shapes, runs it at once. But it keeps
+    no more than 8 variants of a function and runs others uncompiled, with a warning; the losses of
+    `baselines.supervised` are those of ten methods, each in grey and in colour.
+
+    Args:
+        architecture: all that the compiled code depends on.
+    """
+    global _compiled_for
+    if _compiled_for not in (None, architecture):
+        torch.compiler.reset()
+    _compiled_for = architecture
 
 
 class ForwardBackward:

@@ -16,6 +16,7 @@ from benchmark.commands.download import download
 from benchmark.commands.export import export
 from benchmark.commands.leakage import leakage
 from benchmark.commands.list_ import list_
+from benchmark.commands.plan import plan
 from benchmark.commands.predict import predict
 from benchmark.commands.publish import publish
 from benchmark.commands.report import report
@@ -42,6 +43,7 @@ app.command("publish")(publish)
 app.command("cite")(cite)
 app.command("run")(run)
 app.command("sweep")(sweep)
+app.command("plan")(plan)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("audit")(audit)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark import checkpoint, machine
+from benchmark.backward import compile_for
 from benchmark.checkpoint import Standing
 from benchmark.data import Batches, resident
 from benchmark.dataset import DatasetError, load, native
@@ -100,6 +101,10 @@ def train_part(
 class _Training:
     """A method and all that it is trained with.
 
+    Built anew for every training, so that nothing of an earlier one of the process is left in it;
+    what is dear to have again, compiled code, torch keeps by itself (`compile_for`). A CUDA graph
+    knows the places of its weights and is recorded again, which takes a second.
+
     Args:
         plan: of the run.
         part: the training's name.
@@ -113,6 +118,9 @@ class _Training:
     ) -> None:
         self.plan, self.part, self.saved, self.progress = plan, part, saved, progress
         request, protocol, device = plan.request, plan.protocol, plan.device
+        if plan.execution.compile:
+            shapes = plan.kind, plan.config, protocol, len(tasks), plan.execution, device
+            compile_for(shapes)
         # without the method's name: where networks are alike, methods begin with equal weights and
         # see the same batches and views, so that a difference between two is not one of their draws
         seed = stable_key(f"{request.seed}/{request.split}/{part}")

@@ -3,6 +3,8 @@
 import signal
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -19,6 +21,23 @@ from torch import Tensor
 
 REFRESH_SECONDS = 0.5  # reading a loss waits for the device: twice a second costs nothing
 LINE_SECONDS = 30.0  # between lines where bars cannot be drawn: a log file
+_TEST = 1 / 3  # cost of an evaluated image in trained ones, which also go backward, at twice that
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is."""
+
+    share: float = 0.0  # of the whole run that is done, 0 to 1
+    images_per_s: float = 0.0  # of its training now; while it evaluates, of the last one
+
+
+_standing: Standing | None = None
+
+
+def standing() -> Standing | None:
+    """How far the run of this process is; None if none is under way. For any thread."""
+    return _standing
 
 
 class Progress:
@@ -28,10 +47,14 @@ class Progress:
 
     Args:
         title: printed above the bars.
+        tests: of each part of the run, one training each, how many test images it has.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, tests: Mapping[str, int]) -> None:
         self.stopped = False
+        self._tests = tests
+        self._behind = 0  # parts
+        self._speed = 0.0
         console = Console(stderr=True)
         self._lines = not console.is_terminal
         self._line = 0.0
@@ -53,6 +76,7 @@ class Progress:
         self._handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         for number in self._handlers:
             signal.signal(number, self._stop)
+        self._stand(0.0)
         self._bars.start()
         self._say(self._title)
         return self
@@ -63,12 +87,14 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        global _standing
+        _standing = None
         self._bars.stop()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped:
+        if self.stopped and number == signal.SIGINT:  # SIGTERM may come from several sides
             sys.exit(128 + number)
         self.stopped = True
 
@@ -76,7 +102,9 @@ class Progress:
         """A training of so many parameters begins at step `start`."""
         self._say(f"{part}: {parameters:,} trainable parameters")
         self._images, self._part, self._total = batch, part, total
-        self._first, self._began = start, time.monotonic()
+        self._first, self._began, self._evaluated = start, time.monotonic(), 0
+        self._speed = 0.0
+        self._stand(self._share(start))
         self._bar = self._bars.add_task(f"{part:>3} train", total=total, completed=start, note="")
 
     def stage(self, stage: int, stages: int) -> None:
@@ -87,12 +115,13 @@ class Progress:
     def step(self, step: int, terms: dict[str, Tensor]) -> None:
         """A step is done; its loss terms and the images/s are shown now and then."""
         now = time.monotonic()
+        self._speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
+        self._stand(self._share(step))
         line = self._lines and (now - self._line > LINE_SECONDS or step == self._total)
         if line or now - self._read > REFRESH_SECONDS:
             self._read = now
             losses = "  ".join(f"{name} {term.item():.3f}" for name, term in terms.items())
-            speed = (step - self._first) * self._images / max(now - self._began, 1e-9)
-            self._note = f"{losses}  {speed:.0f} images/s"
+            self._note = f"{losses}  {self._speed:.0f} images/s"
         self._bars.update(self._bar, completed=step, note=self._note)
         if line:
             self._line = now
@@ -109,6 +138,24 @@ class Progress:
     def advance(self, images: int) -> None:
         """So many of them are done."""
         self._bars.advance(self._bar, images)
+        self._evaluated += images
+        self._stand(self._share(self._total))
+
+    def done(self) -> None:
+        """A part is done, now or by an earlier process."""
+        self._behind += 1
+        self._stand(0.0)
+
+    def _share(self, step: int) -> float:
+        """Of the part, after so many steps."""
+        test = _TEST * self._tests[self._part]
+        done = step * self._images + _TEST * self._evaluated
+        return done / (self._total * self._images + test)
+
+    def _stand(self, share: float) -> None:
+        """So much of the part is done."""
+        global _standing
+        _standing = Standing((self._behind + share) / len(self._tests), self._speed)
 
     def _say(self, line: str) -> None:
         """A line of its own, above the bars."""

@@ -41,15 +41,17 @@ def run(request: Request) -> Path:
     plan = resolve(request)
     name = plan.name
     folder = request.results / "unfinished" / name
-    if _finished(plan, name):
+    begun = (folder / START).is_file()  # else nothing is left to resume
+    if request.resume and not request.restart and not begun and is_done(plan):
         _remove(folder)
         return record.path_of(request.results, name)
     _begin(plan, name, folder)
     try:
-        with Progress(f"{name} on {plan.device}") as progress:
+        with Progress(f"{name} on {plan.device}", _tests(plan)) as progress:
             for part, tasks in plan.parts.items():
                 if not (folder / f"{part}.json").is_file():
                     train_part(plan, part, tasks, folder, progress)
+                progress.done()
     except BaseException:
         if not any(folder.glob("*.safetensors")) and not _done(plan, folder):
             _remove(folder)  # nothing to go on with
@@ -72,19 +74,15 @@ def is_done(plan: Plan) -> bool:
     if _settings(done) != plan.settings:
         raise RunError(
             f"{path} holds a finished {plan.name} with other settings; give another --results, "
-            "or remove it"
+            "or remove it, as usbench run --restart does"
         )
     return set(plan.tasks) <= set(done.tasks)
 
 
-def _finished(plan: Plan, name: str) -> bool:
-    """Whether there is nothing left to resume: the run was stopped while it tidied up."""
-    path = record.path_of(plan.request.results, name)
-    begun = (plan.request.results / "unfinished" / name / START).is_file()
-    if not plan.request.resume or begun or not path.is_file():
-        return False
-    done = record.load(path)
-    return _settings(done) == plan.settings and set(plan.tasks) <= set(done.tasks)
+def _tests(plan: Plan) -> dict[str, int]:
+    """Test images of each part."""
+    images = plan.dataset.images
+    return {part: sum(images[task][1] for task in tasks) for part, tasks in plan.parts.items()}
 
 
 def _begin(plan: Plan, name: str, folder: Path) -> None:

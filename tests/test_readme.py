@@ -30,6 +30,7 @@ COMMANDS = [
 SHORT = {
     "build-data": "--allow-missing",
     "run": "--preset smoke --set size=32 --set steps=1 --set batch=4 --set text=random",
+    "plan": "--preset smoke --methods pspnet --set size=32 --slots 1",
     "sweep": "--preset smoke --methods pspnet --dry-run",
     "bench": "--preset smoke --set size=32 --set batch=4 --steps 1",
 }

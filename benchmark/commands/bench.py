@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands.options import plain_errors, to_stderr
 from dataset_builders.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmark.resolve import Request
 
 
 def bench(
@@ -32,9 +35,14 @@ def bench(
     budget: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which no method is begun.")
     ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Rather so many runs at a time, such as 1,2,4.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write JSON.")] = None,
 ) -> None:
     """Measure the speed of training steps, beside a plain loop over the same losses.
+
+    With --pack: how many images several trainings at a time learn from, beside one alone.
 
     Weights are random unless --set weights= names others: speed does not depend on them.
     """
@@ -45,6 +53,8 @@ def bench(
         names = list(dict.fromkeys(method or ()))
         if bool(names) == all_:
             raise UsageError("name the methods with --method, or take them all with --all")
+        if pack and budget:
+            raise UsageError("--budget is not for --pack; name fewer methods with --method")
         if all_:
             names = [name for name, entry in METHODS.items() if entry.target]
         for name in names:
@@ -55,8 +65,6 @@ def bench(
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
 
-        from benchmark.bench.show import as_text
-        from benchmark.bench.suite import bench as bench_methods
         from benchmark.resolve import Request
 
         if threads is not None:
@@ -75,11 +83,39 @@ def bench(
             )
             for name in names
         }
-        report = bench_methods(
-            requests, steps=steps, budget_s=budget, random=data is None, out=out, say=to_stderr
-        )
-        typer.echo(as_text(report), nl=False)
+        if pack:
+            failed = _pack(requests, pack, steps, data is None, out)
+        else:
+            failed = _bench(requests, steps, budget, data is None, out)
         if out is not None:
             to_stderr(f"written: {out}")
-        if report.failed:
+        if failed:
             raise typer.Exit(1)
+
+
+def _bench(
+    requests: "dict[str, Request]",
+    steps: int | None,
+    budget: float | None,
+    random: bool,
+    out: Path | None,
+) -> bool:
+    """Step against plain loop; whether a method failed."""
+    from benchmark.bench.show import as_text
+    from benchmark.bench.suite import bench
+
+    report = bench(requests, steps=steps, budget_s=budget, random=random, out=out, say=to_stderr)
+    typer.echo(as_text(report), nl=False)
+    return bool(report.failed)
+
+
+def _pack(
+    requests: "dict[str, Request]", counts: str, steps: int | None, random: bool, out: Path | None
+) -> bool:
+    """Several at a time against one; whether a method failed."""
+    from benchmark.bench.pack import pack, pack_counts
+    from benchmark.bench.show_pack import as_text
+
+    report = pack(requests, pack_counts(counts), steps=steps, random=random, out=out, say=to_stderr)
+    typer.echo(as_text(report), nl=False)
+    return bool(report.failed)

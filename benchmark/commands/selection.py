@@ -1,5 +1,6 @@
 """Which runs `usbench sweep` and `usbench plan` are about: the rows of some tables."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,10 +9,15 @@ import typer
 if TYPE_CHECKING:
     from benchmark.resolve import Request
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
 Tables = Annotated[str, typer.Option(help="Of the paper: 1-6, or 1,2,3.")]
 Methods = Annotated[str, typer.Option(help="Only these: unet,propl.")]
 Splits = Annotated[str, typer.Option(help="Only these: 1_16,1_8,1_4.")]
 Seeds = Annotated[str, typer.Option(help="Of every run: 0-2, or 0,5.")]
+Order = Annotated[
+    str, typer.Option(help="longest first, or tables: what completes a table soonest.")
+]
 Slots = Annotated[
     int | None, typer.Option(min=1, help="Runs at a time; else one a GPU, or one a core.")
 ]
@@ -91,3 +97,17 @@ def numbers(text: str) -> list[int]:
             raise UsageError(f"'{text}' is no list of numbers; write it as 1-3 or 0,2,5")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
+
+
+def seconds_in(text: str) -> float:
+    """`"1.5h"` as 5400.
+
+    Raises:
+        UsageError: not of that form, or no time at all.
+    """
+    from dataset_builders.errors import UsageError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found or not float(found[1]):
+        raise UsageError(f"--budget {text}: write a time as 90s, 25m, 1.5h or 2d")
+    return float(found[1]) * UNITS[found[2]]

@@ -22,17 +22,23 @@ from benchmark.commands.options import (
 )
 from benchmark.commands.selection import (
     Methods,
+    Order,
     Seeds,
     Slots,
     Splits,
     Tables,
     common_request,
+    numbers,
+    seconds_in,
     selected,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from benchmark.sweep.engines import Place
     from benchmark.sweep.jobs import Job
-    from benchmark.sweep.queue import Entry
+    from benchmark.sweep.queue import Entry, Queue, Task
 
 TEND_SECONDS = 0.5
 
@@ -49,16 +55,42 @@ def sweep(
     set_: Settings = None,
     precision: Precision = None,
     compile_: Compile = None,
-    slots: Slots = None,
     no_weights: NoWeights = False,
+    slots: Slots = None,
+    pack: Annotated[int, typer.Option(min=1, help="Runs at a time on one GPU.")] = 1,
+    order: Order = "longest",
+    budget: Annotated[
+        str | None, typer.Option(help="Stop after 90s, 25m, 1.5h, 2d; call again to go on.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="embedded, ray or slurm.")] = "embedded",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: host:port, or auto; else one is started here."),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None, typer.Option(help="name=value, as partition=gpu; repeatable.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it to SLURM; call again to look.")
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the runs.")] = False,
 ) -> None:
-    """Do all runs that the tables need and that are not there yet; exit code 1 if any fails."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with plain_errors():
-        from benchmark.sweep.jobs import sort_out
+    """Do all runs that the tables need and that are not there yet; exit code 1 if any fails.
 
+    What `usbench plan` measured before gives their order and the time left.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with plain_errors("the same command goes on from the checkpoints"):
+        from benchmark.settings import choose
+        from benchmark.sweep.engines import Place, leave_to_slurm
+        from benchmark.sweep.jobs import sort_out
+        from benchmark.sweep.queue import FAILED, Queue
+        from benchmark.sweep.schedule import ORDERS, runs_of_tables
+
+        choose("order", order, ORDERS)
+        seconds = None if budget is None else seconds_in(budget)
+        place = Place(engine, device, slots, pack, address, tuple(slurm or ()), detach)
         common = common_request(
             data, results, preset, device, set_, precision,
             compile_=compile_, keep_weights=not no_weights,
@@ -71,43 +103,82 @@ def sweep(
             for job in todo:
                 typer.echo(job.name)
             return
-        failed = _work(todo, len(done), slots, retry=retry)
+        left: list[Entry] = []
+        if todo:
+            queue = Queue(results / "sweep.sqlite")
+            needed = runs_of_tables(numbers(tables), [*done, *todo], common)
+            queue.put(_in_order(todo, needed, order, place))
+            if retry:
+                queue.retry()
+            if detach:
+                typer.echo(leave_to_slurm(place, queue))
+                return
+            left = _work(queue, place, {job.name for job in todo}, len(done), seconds)
+    failed = [entry.name for entry in left if entry.state == FAILED]
+    if len(left) > len(failed):
+        to_stderr(f"{len(left) - len(failed)} of {len(requests)} runs are left")
     typer.echo(f"report: usbench report --results {results}")
     if failed:
-        again = ", ".join(entry.name for entry in failed)
+        again = ", ".join(failed)
         to_stderr(f"{len(failed)} of {len(requests)} failed: {again}; mend that and add --retry")
         raise typer.Exit(1)
 
 
-def _work(todo: "Sequence[Job]", before: int, slots: int | None, *, retry: bool) -> "list[Entry]":
-    """Do the jobs on this machine; returns those that failed.
+def _in_order(
+    todo: "Sequence[Job]", tables: "Mapping[int, Collection[str]]", order: str, place: "Place"
+) -> "list[Task]":
+    """What the queue is to hold; a run that was not probed counts as the mean of those that were.
 
-    Ctrl-C leaves a checkpoint of every run that is under way.
+    Args:
+        todo: runs.
+        tables: number -> names of runs that it needs.
+        order: "longest" or "tables".
+        place: for the probes' conditions.
     """
-    from benchmark.sweep.embedded import Workers, slots_here
-    from benchmark.sweep.queue import FAILED, Queue, Task
+    from statistics import fmean
+
+    from benchmark.sweep.costs import predicted
+    from benchmark.sweep.embedded import slots_here
+    from benchmark.sweep.queue import Task
+    from benchmark.sweep.schedule import Run, in_order
+
+    slots = slots_here(place.slots, place.device, place.pack)
+    seconds = predicted(todo, todo[0].request.results, slots)
+    usual = fmean(seconds.values()) if seconds else 0.0
+    runs = [Run(job.name, own := seconds.get(job.name, usual), own) for job in todo]
+    specs = {job.name: job.spec for job in todo}
+    return [
+        Task(run.name, specs[run.name], run.seconds, run.rank)
+        for run in in_order(order, runs, tables)
+    ]
+
+
+def _work(
+    queue: "Queue", place: "Place", asked: set[str], before: int, budget: float | None
+) -> "list[Entry]":
+    """Do the jobs; returns those that are not done.
+
+    Ctrl-C, or the end of the budget, leaves a checkpoint of every run that is under way.
+    """
+    from benchmark.sweep.engines import engine_at
+    from benchmark.sweep.queue import DONE
     from benchmark.sweep.view import View
 
-    if not todo:
-        return []
-    common = todo[0].request
-    queue = Queue(common.results / "sweep.sqlite")
-    queue.put(Task(job.name, job.spec) for job in todo)
-    if retry:
-        queue.retry()
-    asked = {job.name for job in todo}
-    with View(queue.path, before + len(todo), before) as view:
-        try:
-            with Workers(queue, slots_here(slots, common.device)) as workers:
-                while workers.tend():
-                    view.show(_of(queue.entries(), asked))
+    def entries() -> "list[Entry]":
+        return [entry for entry in queue.entries() if entry.name in asked]
+
+    until = None if budget is None else time.monotonic() + budget
+    with View(queue.path, before + len(asked), before) as view:
+        with engine_at(place, queue) as engine:
+            try:
+                while engine.tend():
+                    view.show(entries())
+                    if until is not None and time.monotonic() > until:
+                        to_stderr("the budget is spent; runs write their checkpoints")
+                        break
                     time.sleep(TEND_SECONDS)
-        except KeyboardInterrupt:
-            to_stderr("stopped; the same command goes on from the checkpoints")
-            raise typer.Exit(130) from None
-        view.show(_of(queue.entries(), asked))
-    return [entry for entry in _of(queue.entries(), asked) if entry.state == FAILED]
-
-
-def _of(entries: "Sequence[Entry]", names: set[str]) -> "list[Entry]":
-    return [entry for entry in entries if entry.name in names]
+            except KeyboardInterrupt:
+                to_stderr("stopping; runs write their checkpoints")
+                raise
+        view.show(entries())
+    return [entry for entry in entries() if entry.state != DONE]

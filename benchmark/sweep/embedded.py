@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from benchmark.sweep.engine import STOPPED, WorkerError
-from benchmark.sweep.queue import WAITING, Queue
+from benchmark.sweep.queue import RUNNING, WAITING, Queue
 
 _PATIENCE = 120.0  # seconds a worker has to write its checkpoint
 
@@ -39,25 +39,32 @@ class Slot:
         }
 
 
-def slots_here(count: int | None, device: str) -> list[Slot]:
-    """Slots of this machine: of each GPU one, or of each core one, unless `count` says how many.
+def slots_here(count: int | None, device: str, pack: int = 1) -> list[Slot]:
+    """Slots of this machine: `pack` a GPU, or of each core one, unless `count` says how many.
 
     Args:
         count: of slots; they share GPUs and cores evenly.
         device: as `usbench run` takes it.
+        pack: slots of each GPU.
     """
     import torch
 
-    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    gpus = []
+    if device in ("auto", "cuda") and (here := torch.cuda.device_count()):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        gpus = visible if visible != [""] else [str(number) for number in range(here)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
-    count = count or gpus or cores
+    count = count or len(gpus) * pack or cores
     threads = max(1, cores // count)
-    return [Slot(str(number % gpus) if gpus else "", threads) for number in range(count)]
+    return [Slot(gpus[n % len(gpus)] if gpus else "", threads) for n in range(count)]
 
 
 class Workers:
     """One worker process a slot, as long as there is work; a killed one is replaced.
+
+    Ctrl-C counts between two looks after them, or a job could be left without its worker, and the
+    queue within a change; a second one counts at once.
 
     Args:
         queue: their work.
@@ -68,9 +75,11 @@ class Workers:
         self._queue = queue
         self._idle = list(slots)
         self._at_work: list[tuple[Slot, subprocess.Popen[bytes]]] = []
+        self._interrupted = False
 
     def __enter__(self) -> Self:
         self._queue.reclaim()
+        self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
@@ -80,6 +89,11 @@ class Workers:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        signal.signal(signal.SIGINT, self._handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        signal.signal(signal.SIGINT, self._handler)
 
     @property
     def processes(self) -> list[int]:
@@ -91,7 +105,10 @@ class Workers:
 
         Raises:
             WorkerError: a worker ended by itself before it could take a job.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
+        if self._interrupted:
+            raise KeyboardInterrupt
         for slot, process in list(self._at_work):
             if (code := process.poll()) is None:
                 continue
@@ -104,11 +121,12 @@ class Workers:
                     f"a worker could not start (exit code {code}); see {_log(self._queue.path)}"
                 )
         self._queue.reclaim()
-        waiting = sum(entry.state == WAITING for entry in self._queue.entries())
-        for _ in range(min(waiting, len(self._idle))):
+        states = [entry.state for entry in self._queue.entries()]
+        for _ in range(min(states.count(WAITING), len(self._idle))):
             slot = self._idle.pop(0)
             self._at_work.append((slot, _start(self._queue.path, slot)))
-        return bool(self._at_work)
+        # one whose supervisor was killed may still be on its way to a checkpoint
+        return bool(self._at_work) or RUNNING in states
 
     def stop(self) -> None:
         """Ask all to stop; their runs leave checkpoints, and their jobs wait again."""
@@ -132,7 +150,7 @@ def _start(queue: Path, slot: Slot) -> "subprocess.Popen[bytes]":
     _log(queue).parent.mkdir(parents=True, exist_ok=True)
     with _log(queue).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "benchmark.sweep.worker", str(queue)],
+            [sys.executable, "-m", "benchmark.sweep.worker", str(queue), str(os.getpid())],
             env=slot.environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

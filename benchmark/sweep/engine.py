@@ -5,6 +5,7 @@ with engine:
         ...
 """
 
+from types import TracebackType
 from typing import Protocol, Self
 
 from dataset_builders.errors import UsageError
@@ -22,7 +23,12 @@ class Engine(Protocol):
     def __enter__(self) -> Self:
         """Take back the jobs of workers that are no more."""
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Ask all workers to stop; their runs leave checkpoints, and their jobs wait again."""
 
     def tend(self) -> bool:

@@ -17,17 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_builders.errors import UsageError
+
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 SILENCE = 300.0  # seconds
 DEATHS = 5  # so often a job may end its process before it is given up
 NEAR = 0.5  # a job of the same method goes first if it takes this share of the longest one's time
-_FORMAT = 2  # of the table
+_FORMAT = 3  # of the table
+_CLOCKS = 60.0  # seconds that the clock may have been set forward in the meantime
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     name TEXT PRIMARY KEY,
     spec TEXT NOT NULL,
     position INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
     seconds REAL NOT NULL,
     state TEXT NOT NULL,
     host TEXT NOT NULL DEFAULT '',
@@ -43,6 +47,10 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 
 
+class QueueError(UsageError):
+    """The file cannot be used now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A job to be put into the queue."""
@@ -50,6 +58,7 @@ class Task:
     name: str
     spec: str
     seconds: float = 0.0  # that it is predicted to take; 0: not known
+    rank: int = 0  # all jobs of a lower rank are begun before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,7 @@ class Queue:
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
         with self._alone():
             if self._db.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
-                self._db.execute("DROP TABLE IF EXISTS jobs")  # nothing is lost: records say
-                self._db.execute(f"PRAGMA user_version = {_FORMAT}")
+                self._begin_anew()
             self._db.execute(_TABLE)
 
     def close(self) -> None:
@@ -101,11 +109,11 @@ class Queue:
         with self._alone():
             self._db.execute("DELETE FROM jobs WHERE state IN (?, ?)", (WAITING, DONE))
             self._db.executemany(
-                "INSERT INTO jobs (name, spec, position, seconds, state) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, "
-                "position = excluded.position, seconds = excluded.seconds",
+                "INSERT INTO jobs (name, spec, position, rank, seconds, state) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, "
+                "position = excluded.position, rank = excluded.rank, seconds = excluded.seconds",
                 [
-                    (task.name, task.spec, place, task.seconds, WAITING)
+                    (task.name, task.spec, place, task.rank, task.seconds, WAITING)
                     for place, task in enumerate(tasks)
                 ],
             )
@@ -122,9 +130,11 @@ class Queue:
         with self._alone():
             self._reclaim()
             found = self._db.execute(
-                f"SELECT {_FIELDS} FROM jobs WHERE state = ? ORDER BY name LIKE ? AND seconds >= "
-                "? * (SELECT MAX(seconds) FROM jobs WHERE state = ?) DESC, position LIMIT 1",
-                (WAITING, f"{like}/%", NEAR, WAITING),
+                f"WITH next AS (SELECT * FROM jobs WHERE state = '{WAITING}' AND rank = "
+                f"(SELECT MIN(rank) FROM jobs WHERE state = '{WAITING}')) "
+                f"SELECT {_FIELDS} FROM next ORDER BY substr(name, 1, ?) = ? AND seconds >= "
+                "? * (SELECT MAX(seconds) FROM next) DESC, position LIMIT 1",
+                (len(like) + 1, f"{like}/", NEAR),
             ).fetchone()
             if found is None:
                 return None
@@ -166,17 +176,13 @@ class Queue:
             died: it did not end by itself.
         """
         mine: tuple[object, ...] = (RUNNING, self._host, worker)
-        where = "WHERE state = ? AND host = ? AND worker = ?"
+        where = "state = ? AND host = ? AND worker = ?"
         if name:
             mine, where = (*mine, name), f"{where} AND name = ?"
         with self._alone():
             if died:
-                self._db.execute(f"UPDATE jobs SET deaths = deaths + 1 {where}", mine)
-                self._db.execute(
-                    f"UPDATE jobs SET state = ?, ended = ?, problem = ? {where} AND deaths >= ?",
-                    (FAILED, time.time(), f"its process was killed {DEATHS} times", *mine, DEATHS),
-                )
-            self._db.execute(f"UPDATE jobs SET state = ? {where}", (WAITING, *mine))
+                self._count_death(where, *mine)
+            self._db.execute(f"UPDATE jobs SET state = '{WAITING}' WHERE {where}", mine)
 
     def retry(self) -> list[str]:
         """Let the failed jobs wait again; returns their names."""
@@ -198,6 +204,25 @@ class Queue:
         rows = self._db.execute(f"SELECT {_FIELDS} FROM jobs ORDER BY position")
         return [Entry(*row) for row in rows]
 
+    def _begin_anew(self) -> None:
+        """A table of a former version goes, and nothing is lost: records say what was done.
+
+        Raises:
+            QueueError: workers of that version are at it.
+        """
+        try:
+            heard = self._db.execute("SELECT MAX(heard) FROM jobs WHERE state = ?", (RUNNING,))
+            last = heard.fetchone()[0] or 0.0
+        except sqlite3.OperationalError:  # there is none
+            last = 0.0
+        if time.time() - last < SILENCE:
+            raise QueueError(
+                f"another version of usbench works at {self.path}; stop it first, or give another "
+                "--results"
+            )
+        self._db.execute("DROP TABLE IF EXISTS jobs")
+        self._db.execute(f"PRAGMA user_version = {_FORMAT}")
+
     def _update(self, name: str, worker: int, changes: str, *values: object) -> bool:
         done = self._db.execute(
             f"UPDATE jobs SET {changes} WHERE name = ? AND state = ? AND host = ? AND worker = ?",
@@ -208,22 +233,34 @@ class Queue:
     def _reclaim(self) -> None:
         for entry in self.entries():
             if entry.state == RUNNING and self._is_void(entry):
-                self._db.execute("UPDATE jobs SET state = ? WHERE name = ?", (WAITING, entry.name))
+                mine = (RUNNING, entry.name)
+                where = "state = ? AND name = ?"
+                self._count_death(where, *mine)
+                self._db.execute(f"UPDATE jobs SET state = '{WAITING}' WHERE {where}", mine)
+
+    def _count_death(self, where: str, *values: object) -> None:
+        """Of a worker; a job that ends too many of them has failed."""
+        self._db.execute(f"UPDATE jobs SET deaths = deaths + 1 WHERE {where}", values)
+        self._db.execute(
+            f"UPDATE jobs SET state = ?, ended = ?, problem = ? WHERE {where} AND deaths >= ?",
+            (FAILED, time.time(), f"its process was killed {DEATHS} times", *values, DEATHS),
+        )
 
     def _is_void(self, entry: Entry) -> bool:
         # here a process that only slept, with the machine perhaps, keeps its job
         if entry.host == self._host:
-            return not _is_alive(entry.worker)
+            return not _is_alive(entry.worker) or _is_over(entry.worker, entry.began)
         return time.time() - entry.heard > SILENCE
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One change to the file, by one process at a time, whole or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -236,3 +273,21 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_over(process: int, began: float) -> bool:
+    """Whether a number that is taken stands for a worker that is no more.
+
+    Nobody may have waited for it, as in a container whose first process waits for none; or a
+    later process has its number.
+
+    Args:
+        process: the number.
+        began: when the worker took its job, seconds since 1970.
+    """
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # no Linux
+        return False
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return fields[0] == "Z" or time.time() - age > began + _CLOCKS

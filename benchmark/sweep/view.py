@@ -6,17 +6,22 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.sweep.queue import DONE, FAILED, RUNNING, WAITING, Entry
+from benchmark.sweep.remaining import Remaining
 from benchmark.sweep.worker import log_of
 
-_TAIL = 4096  # bytes of a log that are read for its last line
+LINE_SECONDS = 300.0  # between lines on the whole sweep where a table cannot be drawn: a log file
+_TAIL = 4096  # bytes of a log that are read for its last lines
+_LINES = 5  # of the log of a run that failed
+_WIDE = 100  # columns of a terminal that has room for bars
 
 
 class View:
-    """A table that is drawn again and again; into a file, a line whenever a job begins or ends.
+    """A table that is drawn again and again; into a file, lines when jobs begin and end.
 
     Args:
         queue: the file, beside which the logs lie.
@@ -29,6 +34,8 @@ class View:
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._states: dict[str, str] = {}
+        self._remaining = Remaining()
+        self._line = time.monotonic()
 
     def __enter__(self) -> "View":
         if self._console.is_terminal:
@@ -41,6 +48,7 @@ class View:
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Draw how the jobs stand."""
+        self._remaining.see(entries)
         for entry in entries:
             before = self._states.get(entry.name, WAITING)
             if before != entry.state and entry.state != WAITING:
@@ -48,29 +56,52 @@ class View:
             self._states[entry.name] = entry.state
         if self._console.is_terminal:
             self._live.update(self._drawn(entries), refresh=True)
+        elif time.monotonic() - self._line > LINE_SECONDS:
+            self._line = time.monotonic()
+            self._say(self._whole(entries))
 
     def _tell(self, entry: Entry) -> None:
-        taken = f" after {_clock(entry.ended - entry.began)}" if entry.ended > entry.began else ""
-        word = {RUNNING: "begins", DONE: f"done{taken}", FAILED: "FAILED"}[entry.state]
         if entry.state == RUNNING and self._console.is_terminal:
             return
-        self._console.print(f"{entry.name}: {word}", highlight=False, soft_wrap=True)
+        word = {RUNNING: "begins", DONE: "done", FAILED: "FAILED"}[entry.state]
+        ended = entry.state != RUNNING and entry.began
+        taken = f" after {_clock(entry.ended - entry.began)}" if ended else ""
+        self._say(f"{entry.name}: {word}{taken}")
         if entry.state == FAILED:
-            lines = (f"    {line}" for line in entry.problem.splitlines())
-            self._console.print("\n".join(lines), highlight=False, soft_wrap=True)
+            log = log_of(self._queue, entry.name)
+            for line in why(entry, log):
+                self._say(f"    {line}")
+            if log.is_file():
+                self._say(f"    all of it: {log}")
+
+    def _say(self, line: str) -> None:
+        """As it is: no names, and nothing that a library printed, are taken for markup."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def _drawn(self, entries: Sequence[Entry]) -> Group:
-        now = time.time()
+        """The sum first: what does not fit into a low terminal is cut off below."""
+        wide = self._console.width >= _WIDE
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("run", "for", "now"):
-            table.add_column(heading, no_wrap=True)
+        table.add_column("run", overflow="ellipsis")
+        for heading in ("done", *([""] if wide else []), "for", "left", "images/s"):
+            table.add_column(heading, no_wrap=True, justify="right")
+        now = time.time()
         for entry in entries:
             if entry.state == RUNNING:
-                last = last_line(log_of(self._queue, entry.name))
+                bar = [ProgressBar(1.0, entry.share, width=16)] if wide else []
                 table.add_row(
-                    entry.name, _clock(now - entry.began), Text(last, overflow="ellipsis")
+                    Text(entry.name),
+                    f"{entry.share:.0%}",
+                    *bar,
+                    _clock(now - entry.began),
+                    _clock(self._remaining.run(entry)),
+                    _speed(entry.speed),
                 )
-        return Group(table, Text(counts(entries, self._total, self._before)))
+        return Group(Text(self._whole(entries)), table)
+
+    def _whole(self, entries: Sequence[Entry]) -> str:
+        left = _clock(self._remaining.sweep(entries))
+        return f"{counts(entries, self._total, self._before)}; time left {left}"
 
 
 def counts(entries: Sequence[Entry], total: int, before: int) -> str:
@@ -83,18 +114,34 @@ def counts(entries: Sequence[Entry], total: int, before: int) -> str:
     return ", ".join([done, *(f"{count} {state}" for state, count in of.items() if count)])
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says something; empty if there is none."""
+def why(entry: Entry, log: Path) -> list[str]:
+    """The last lines of a failed job's log, then what only the queue knows."""
+    lines = last_lines(log)
+    told = "\n".join(lines)
+    return lines + [line for line in entry.problem.splitlines() if line.strip() not in told]
+
+
+def last_lines(log: Path) -> list[str]:
+    """The last lines of a log that say something; none if there is no log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
+            text = file.read().decode(errors="replace")
     except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return []
+    lines = Text.from_ansi(text).plain.splitlines()  # a library may have coloured its own
+    return [line.rstrip() for line in lines if line.strip()][-_LINES:]
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _speed(images_per_s: float) -> str:
+    if not images_per_s:
+        return "?"
+    return f"{images_per_s:.{0 if images_per_s >= 10 else 1}f}"

@@ -1,4 +1,6 @@
-"""A process that does one job of the queue after another: `python -m benchmark.sweep.worker QUEUE`.
+"""A process that does one job of the queue after another.
+
+    python -m benchmark.sweep.worker QUEUE [PARENT]
 
 It serves the runs of one method in turn, so that loading torch and the networks is paid for once.
 What a run prints goes to `logs/NAME.log` beside the queue.
@@ -6,18 +8,20 @@ What a run prints goes to `logs/NAME.log` beside the queue.
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
+from benchmark.sweep.engine import STOPPED
 from benchmark.sweep.jobs import request_of
 from benchmark.sweep.queue import Queue
 from dataset_builders.errors import UsageError
 
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 10.0  # each locks the queue for a moment
 _TOLD = 5  # lines of a traceback that are kept in the queue; the log has all
 
 
@@ -26,8 +30,12 @@ def log_of(queue: Path, name: str) -> Path:
     return queue.parent / "logs" / f"{name}.log"
 
 
-def work(path: Path) -> int:
-    """Do jobs until none waits.
+def work(path: Path, parent: int | None = None) -> int:
+    """Do jobs until none waits, or until nobody waits for them.
+
+    Args:
+        path: of the queue.
+        parent: process that started this one, and looks after it.
 
     Returns:
         How many it did; failed ones count.
@@ -36,10 +44,10 @@ def work(path: Path) -> int:
         Interrupted: it was asked to stop; the job waits again, with a checkpoint.
     """
     queue, done, like = Queue(path), 0, ""
-    worker = os.getpid()
-    while entry := queue.lease(worker, like):
+    worker, parent = os.getpid(), parent or os.getppid()
+    while os.getppid() == parent and (entry := queue.lease(worker, like)):
         like = entry.name.partition("/")[0]
-        with _printing_to(log_of(path, entry.name)), _heard(path, entry.name):
+        with _printing_to(log_of(path, entry.name)), _heard(path, entry.name, parent):
             problem = perform(entry.spec)
         if problem:
             queue.fail(entry.name, worker, problem)
@@ -89,14 +97,19 @@ def _printing_to(log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(path: Path, name: str) -> Iterator[None]:
-    """Tell the queue now and then that the job goes on; stop where nobody waits for it."""
-    over, worker, parent = threading.Event(), os.getpid(), os.getppid()
+def _heard(path: Path, name: str, parent: int) -> Iterator[None]:
+    """Tell the queue now and then how far the job is; stop where nobody waits for it."""
+    from benchmark.progress import Standing, standing
+
+    over, worker = threading.Event(), os.getpid()
 
     def beat() -> None:
-        queue = Queue(path)  # a connection serves one thread
+        queue, last = Queue(path), Standing()  # a connection serves one thread
         while not over.wait(BEAT_SECONDS):
-            if not queue.beat(name, worker) or os.getppid() != parent:
+            last, known = standing() or last, True
+            with suppress(sqlite3.OperationalError):  # locked for long; the next beat may pass
+                known = queue.beat(name, worker, last.share, last.images_per_s)
+            if not known or os.getppid() != parent:
                 os.kill(worker, signal.SIGTERM)  # the run leaves a checkpoint
                 break
         queue.close()
@@ -111,15 +124,15 @@ def _heard(path: Path, name: str) -> Iterator[None]:
 
 
 def main() -> int:
-    """Exit code 130 if it was asked to stop."""
+    """Exit code `STOPPED` if it was asked to stop."""
     from benchmark.train import Interrupted
 
     path = Path(sys.argv[1])
     try:
-        work(path)
+        work(path, *map(int, sys.argv[2:]))
     except Interrupted:
         Queue(path).give_back(os.getpid())
-        return 130
+        return STOPPED
     return 0
 
 

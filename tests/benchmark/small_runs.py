@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from benchmark.progress import Progress
 from benchmark.resolve import Request
+from benchmark.sweep.jobs import requests_of
 
 TINY = {
     "size": "32",
@@ -54,3 +56,19 @@ def interrupt_at(monkeypatch, step: int, number: int = signal.SIGINT) -> None:
             signal.raise_signal(number)
 
     monkeypatch.setattr(Progress, "step", stepped)
+
+
+def sweep_words(data: Path, results: Path) -> list[str]:
+    """`usbench sweep` of such runs, but of all tasks."""
+    settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+    return [
+        *("sweep", "--preset", "smoke", "--device", "cpu"),
+        *("--data", str(data), "--results", str(results), *settings),
+    ]
+
+
+def of_tasks(*tasks: str) -> Callable[..., list[Request]]:
+    """In the place of `requests_of`: a sweep of these tasks only."""
+    return lambda *given, **named: [
+        replace(request, tasks=tasks) for request in requests_of(*given, **named)
+    ]

@@ -1,26 +1,32 @@
 """A sweep: workers that are killed, jobs that fail, and records like those of single runs."""
 
+import json
 import os
-import random
 import re
 import signal
+import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from small_runs import TINY, assert_same, small_run
+from small_runs import assert_same, interrupt_at, of_tasks, small_run, sweep_words
 from typer.testing import CliRunner
 
 from benchmark import record
 from benchmark.cli import app
+from benchmark.progress import Standing
+from benchmark.report import write_all
 from benchmark.run import run
 from benchmark.sweep import embedded, worker
+from benchmark.sweep import queue as queue_module
 from benchmark.sweep.embedded import Slot, Workers, slots_here
-from benchmark.sweep.engine import WorkerError
+from benchmark.sweep.engine import STOPPED, WorkerError
 from benchmark.sweep.jobs import Job
-from benchmark.sweep.queue import DONE, FAILED, WAITING, Queue, Task
-from benchmark.sweep.view import View, counts, last_line
+from benchmark.sweep.queue import DONE, FAILED, RUNNING, WAITING, Queue, Task
+from benchmark.sweep.view import last_lines
 from benchmark.sweep.worker import log_of, work
 from dataset_builders.errors import UsageError
 
@@ -73,114 +79,183 @@ def test_a_job_that_fails_leaves_the_others_and_its_words(small_data, tmp_path, 
     log = log_of(queue.path, "unet/1_4/seed2").read_text()
     assert "before it broke" in log
     assert log.strip().endswith("ZeroDivisionError: of something")
-    assert last_line(log_of(queue.path, "unet/1_4/seed1")).startswith("Error: no such encoder")
+    assert last_lines(log_of(queue.path, "unet/1_4/seed1"))[-1].startswith("Error: no such")
 
 
-def test_a_worker_stops_where_nobody_waits_for_it(small_data, tmp_path, monkeypatch):
-    """Its supervisor is gone, or the job was given to another."""
-    asked = small_run(small_data, tmp_path, seed=0)
-    queue = queue_of(tmp_path, [asked])
-    monkeypatch.setattr(worker, "BEAT_SECONDS", 0.01)
+def beats(queue, monkeypatch, name, parent):
+    """Whether a worker is asked to stop while it has a job."""
     heard = []
+    monkeypatch.setattr(worker, "BEAT_SECONDS", 0.01)
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
     try:
-        assert queue.lease(os.getpid())
-        with worker._heard(queue.path, "unet/1_4/seed0"):
-            time.sleep(0.1)
-            assert not heard
-            queue.give_back(os.getpid())
-            time.sleep(0.3)
-        assert heard
+        with worker._heard(queue.path, name, parent):
+            yield heard
+            end = time.monotonic() + 20
+            while not heard and time.monotonic() < end:
+                time.sleep(0.01)
+            yield heard
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def tend(queue, slots, disturb=lambda workers: None):
-    """Keep workers at it until all is done."""
-    with Workers(queue, slots) as workers:
-        while workers.tend():
-            disturb(workers)
-            time.sleep(0.02)
+def test_a_worker_stops_whose_job_was_given_to_another(tmp_path, monkeypatch):
+    queue = Queue(tmp_path / "sweep.sqlite")
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    assert queue.lease(os.getpid())
+    asked = beats(queue, monkeypatch, "unet/1_4/seed0", os.getppid())
+    assert not next(asked)
+    time.sleep(0.1)
+    queue.give_back(os.getpid())
+    assert next(asked)
+    asked.close()
 
 
-def killed_again_and_again(small_data, tmp_path, kills):
-    """Two slots, some runs; a worker or all of them are killed at random moments."""
-    rng = random.Random(kills)
-    asked = [
-        small_run(small_data, tmp_path / "sweep", method, seed=seed, resume=True)
-        for method, seed in (("unet", 0), ("propl", 0), ("unet", 1))
-    ]
-    queue = queue_of(tmp_path / "sweep", asked)
-    left, due = [kills], [time.monotonic() + rng.uniform(2, 9)]
-
-    def disturb(workers):
-        if not left[0] or time.monotonic() < due[0] or not workers.processes:
-            return
-        victims = workers.processes if rng.random() < 0.3 else [rng.choice(workers.processes)]
-        for process in victims:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        left[0] -= 1
-        due[0] = time.monotonic() + rng.uniform(0.5, 9)
-
-    while left[0] or set(states(queue).values()) != {DONE}:
-        tend(queue, [Slot(), Slot()], disturb)
-        assert FAILED not in states(queue).values()
-        if left[0]:  # all is done before the last kill: once more, from the records on
-            for path in (tmp_path / "sweep/runs").rglob("*.json"):
-                path.unlink()
-            queue.put(Task(entry.name, entry.spec) for entry in queue.entries())
-    for request in asked:
-        alone = run(replace(request, results=tmp_path / "alone"))
-        assert_same(record.path_of(tmp_path / "sweep", record.load(alone).name), alone)
+def test_a_worker_stops_whose_supervisor_is_gone(tmp_path, monkeypatch):
+    queue = Queue(tmp_path / "sweep.sqlite")
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    assert work(queue.path, parent=1) == 0
+    assert states(queue) == {"unet/1_4/seed0": WAITING}
+    assert queue.lease(os.getpid())
+    asked = beats(queue, monkeypatch, "unet/1_4/seed0", 1)
+    next(asked)
+    assert next(asked)
+    asked.close()
 
 
-def test_killed_workers_lose_nothing(small_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.sweep.queue.DEATHS", 100)
-    killed_again_and_again(small_data, tmp_path, 2)
+def test_a_worker_says_how_far_it_is(tmp_path, monkeypatch):
+    queue = Queue(tmp_path / "sweep.sqlite")
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    queue.lease(os.getpid())
+    said = iter([Standing(0.1, 20.0), Standing(0.25, 31.5)])  # then its record is written
+    monkeypatch.setattr("benchmark.progress.standing", lambda: next(said, None))
+    asked = beats(queue, monkeypatch, "unet/1_4/seed0", os.getppid())
+    next(asked)
+    time.sleep(0.5)
+    queue.give_back(os.getpid())
+    next(asked)
+    asked.close()
+    (entry,) = queue.entries()
+    assert (entry.share, entry.speed) == (0.25, 31.5)
+
+
+def disturb(data, out, times, seeds):
+    """Run the script; returns what it told of each time."""
+    script = Path(__file__).with_name("kill_sweep.py")
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, script, data, out, str(times), seeds],
+        env={**os.environ, **threads, "PYTHONPATH": str(script.parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def tables(results):
+    """What `usbench report` writes, by byte."""
+    return {path.name: path.read_bytes() for path in write_all(results)}
+
+
+def loses_nothing(data, out, times, seeds):
+    """Ctrl-C and kill -9, of workers, of the command, of everything; the same command goes on."""
+    told = disturb(data, out, times, seeds)
+    assert sum(bool(each["kind"]) for each in told) == times
+    endings = {"": {0}, "worker": {None}, "workers": {None}, "interrupt": {130}}
+    for each in told:
+        assert each["status"] in endings.get(each["kind"], {-signal.SIGKILL}), each
+    whole = [each.name for each in record.load_all(out / "whole")]
+    steps = Counter((out / "steps").read_text().splitlines())
+    for results in {each["results"] for each in told}:
+        for name in whole:
+            assert_same(record.path_of(out / results, name), record.path_of(out / "whole", name))
+        assert tables(out / results) == tables(out / "whole")
+        assert not any((out / results / "unfinished").rglob("*.*"))
+        own = {step: count for step, count in steps.items() if step.startswith(f"{results} ")}
+        assert len(own) == len(whole) * 2 * 4  # 4 steps a task
+        # a checkpoint was left after every step: of each worker that was killed one step is lost
+        killed = sum(each["killed"] for each in told if each["results"] == results)
+        assert sum(own.values()) - len(own) <= killed
+
+
+def test_a_sweep_that_is_stopped_and_killed_loses_nothing(small_data, tmp_path):
+    loses_nothing(small_data, tmp_path, 3, "0")
 
 
 @pytest.mark.slow
-def test_workers_killed_at_many_moments_lose_nothing(small_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.sweep.queue.DEATHS", 100)
-    killed_again_and_again(small_data, tmp_path, 25)
+def test_a_sweep_that_is_killed_at_many_moments_loses_nothing(small_data, tmp_path):
+    loses_nothing(small_data, tmp_path, 31, "0-1")  # 25 kills, and 6 times Ctrl-C
+
+
+def test_a_worker_that_is_asked_to_stop_gives_its_job_back(small_data, tmp_path, monkeypatch):
+    asked = small_run(small_data, tmp_path, tasks=("FH",), resume=True)
+    queue = queue_of(tmp_path, [asked])
+    monkeypatch.setattr(sys, "argv", ["worker", str(queue.path)])
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2, signal.SIGTERM)
+        assert worker.main() == STOPPED
+    (entry,) = queue.entries()
+    assert (entry.state, entry.deaths, entry.problem) == (WAITING, 0, "")
+    assert (tmp_path / "unfinished/unet/1_4/seed0/FH.checkpoint.safetensors").is_file()
+    assert worker.main() == 0
+    assert states(queue) == {"unet/1_4/seed0": DONE}
+    alone = run(replace(asked, results=tmp_path / "alone"))
+    assert_same(record.path_of(tmp_path, "unet/1_4/seed0"), alone)
+
+
+def test_a_sweep_waits_for_workers_of_one_that_was_killed(tmp_path):
+    """They are on their way to a checkpoint; who ended is told from who has its number."""
+    queue = Queue(tmp_path / "sweep.sqlite")
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert queue.lease(other.pid)
+    workers = Workers(queue, [])
+    assert workers.tend()
+    other.communicate(b"\n")
+    other = subprocess.Popen([sys.executable, "-c", ""])
+    assert states(queue) == {"unet/1_4/seed0": RUNNING}
+    assert not workers.tend()
+    assert states(queue) == {"unet/1_4/seed0": WAITING}
+    assert queue.lease(other.pid)
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it ended, and is still listed
+    assert not workers.tend()
+    assert states(queue) == {"unet/1_4/seed0": WAITING}
+    other.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="as Linux has it")
+def test_a_later_process_with_the_number_of_a_worker_is_not_taken_for_it():
+    assert not queue_module._is_over(os.getpid(), time.time())
+    assert queue_module._is_over(os.getpid(), time.time() - 10 * 365 * 86400)
 
 
 def test_a_worker_that_cannot_start_ends_the_sweep(tmp_path, monkeypatch):
     queue = Queue(tmp_path / "sweep.sqlite")
     queue.put([Task("unet/1_4/seed0", "{}")])
     monkeypatch.setattr(embedded.sys, "executable", "/bin/false")
+    workers = Workers(queue, [Slot()])
+    assert workers.tend()
+    os.waitid(os.P_PID, workers.processes[0], os.WEXITED | os.WNOWAIT)
     with pytest.raises(WorkerError, match="could not start"):
-        tend(queue, [Slot()])
+        workers.tend()
 
 
 def test_slots(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert slots_here(None, "auto") == [Slot("", 1)] * 8
     assert slots_here(3, "cpu") == [Slot("", 2)] * 3
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert [slot.device for slot in slots_here(None, "auto")] == ["0", "1"]
+    assert [slot.device for slot in slots_here(None, "auto", 2)] == ["0", "1", "0", "1"]
     assert [slot.device for slot in slots_here(3, "auto")] == ["0", "1", "0"]
     assert [slot.device for slot in slots_here(2, "cpu")] == ["", ""]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [slot.device for slot in slots_here(3, "cuda")] == ["3", "5", "3"]
     assert Slot("1", 4).environment.items() >= {
         "CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "4",
     }.items()  # fmt: skip
-
-
-def test_what_is_shown(tmp_path, capsys):
-    queue = Queue(tmp_path / "sweep.sqlite")
-    queue.put(Task(f"unet/1_4/seed{seed}", "{}") for seed in range(3))
-    with View(queue.path, 5, 2) as view:
-        view.show(queue.entries())
-        queue.finish(queue.lease(os.getpid()).name, os.getpid())
-        queue.fail(queue.lease(os.getpid()).name, os.getpid(), "line one\nline two")
-        view.show(queue.entries())
-        view.show(queue.entries())
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("unet/1_4/seed0: done")
-    assert told[1:] == ["unet/1_4/seed1: FAILED", "    line one", "    line two"]
-    assert counts(queue.entries(), 5, 2) == "3 of 5 done, 1 failed, 1 waiting"
 
 
 def usbench(*words):
@@ -188,14 +263,11 @@ def usbench(*words):
 
 
 def short(small_data, results, *words):
-    sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
-    return [
-        *("sweep", "--preset", "smoke", "--device", "cpu", "--data", small_data),
-        *("--results", results, *sets, *words),
-    ]
+    return [*sweep_words(small_data, results), *words]
 
 
-def test_the_command_does_what_is_missing_and_nothing_twice(small_data, tmp_path):
+def test_the_command_does_what_is_missing_and_nothing_twice(small_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.sweep.jobs.requests_of", of_tasks("FH"))
     words = short(small_data, tmp_path, "--methods", "dodnet,unet", "--splits", "1_4")
     planned = usbench(*words, "--dry-run")
     assert planned.exit_code == 0, planned.output
@@ -214,9 +286,7 @@ def test_the_command_does_what_is_missing_and_nothing_twice(small_data, tmp_path
 
 
 def test_what_failed_is_told_and_tried_again_when_asked(small_data, tmp_path, monkeypatch):
-    def failing(jobs, *_, **__):
-        queue = Queue(tmp_path / "sweep.sqlite")
-        queue.put(Task(job.name, job.spec) for job in jobs)
+    def failing(queue, *_):
         queue.fail(queue.lease(os.getpid()).name, os.getpid(), "broken")
         return [entry for entry in queue.entries() if entry.state == FAILED]
 
@@ -234,6 +304,33 @@ def test_what_failed_is_told_and_tried_again_when_asked(small_data, tmp_path, mo
     assert states(Queue(tmp_path / "sweep.sqlite")) == {"dodnet/1_4/seed0": WAITING}
 
 
+def test_a_budget_ends_the_sweep_and_leaves_the_rest(small_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Workers, "tend", lambda _: True)
+    words = short(small_data, tmp_path, "--methods", "dodnet", "--splits", "1_4", "--slots", "1")
+    done = usbench(*words, "--budget", "0.01s")
+    assert done.exit_code == 0, done.output
+    assert "the budget is spent" in done.output
+    assert "1 of 1 runs are left" in done.output
+
+
+def test_what_was_probed_decides_the_order(small_data, tmp_path, monkeypatch):
+    """And what was not counts as the mean of what was; without probes it is that of the tables."""
+    known = {"unet/1_4/seed0": 5.0, "dodnet/1_4/seed0": 9.0}
+    monkeypatch.setattr(Workers, "tend", lambda _: False)
+    words = short(small_data, tmp_path, "--methods", "unet,pspnet,dodnet", "--splits", "1_4")
+
+    def queued():
+        assert usbench(*words).exit_code == 0
+        return [(entry.name, entry.seconds) for entry in Queue(tmp_path / "sweep.sqlite").entries()]
+
+    names = ["unet/1_4/seed0", "pspnet/1_4/seed0", "dodnet/1_4/seed0"]
+    assert queued() == [(name, 0.0) for name in names]
+    monkeypatch.setattr("benchmark.sweep.costs.predicted", lambda *_: known)
+    assert queued() == [
+        ("dodnet/1_4/seed0", 9.0), ("pspnet/1_4/seed0", 7.0), ("unet/1_4/seed0", 5.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -243,6 +340,13 @@ def test_what_failed_is_told_and_tried_again_when_asked(small_data, tmp_path, mo
         (["--splits", "1_2"], "unknown split '1_2'"),
         (["--tables", "1", "--splits", "1_4"], "no run of tables 1 is of .* splits 1_4"),
         (["--seeds", ""], "'' is no list of numbers"),
+        (["--order", "shortest"], "unknown order 'shortest'; choose one of: longest, tables"),
+        (["--budget", "10"], "--budget 10: write a time as 90s, 25m, 1.5h or 2d"),
+        (["--engine", "dask"], "unknown engine 'dask'; choose one of: embedded, ray, slurm"),
+        (["--address", "auto"], "--address auto is of a Ray cluster; add --engine ray"),
+        (["--slurm", "partition=a"], "--slurm partition=a is for a SLURM cluster"),
+        (["--detach"], "--detach is for a SLURM cluster; add --engine slurm"),
+        (["--engine", "slurm"], "--engine slurm needs --slots"),
     ],
 )
 def test_what_cannot_be_asked_is_one_clear_error(small_data, tmp_path, words, message):

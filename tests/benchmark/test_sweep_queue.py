@@ -9,7 +9,17 @@ import time
 import pytest
 
 from benchmark.sweep import queue as queue_module
-from benchmark.sweep.queue import DEATHS, DONE, FAILED, RUNNING, SILENCE, WAITING, Queue, Task
+from benchmark.sweep.queue import (
+    DEATHS,
+    DONE,
+    FAILED,
+    RUNNING,
+    SILENCE,
+    WAITING,
+    Queue,
+    QueueError,
+    Task,
+)
 
 ME = os.getpid()
 
@@ -57,6 +67,15 @@ def test_one_method_is_not_served_before_much_longer_jobs(queue):
     assert queue.lease(ME, like="ddfp").name == "unet/1_8/seed0"
 
 
+def test_one_method_is_served_within_a_rank_alone(queue):
+    """Or a worker would go on with a method into the next table."""
+    jobs = [("ddfp/1_4/seed0", 5, 0), ("unet/1_4/seed0", 5, 0), ("unet/1_8/seed0", 50, 1)]
+    queue.put(Task(name, "{}", seconds, rank) for name, seconds, rank in jobs)
+    assert [queue.lease(ME, like="unet").name for _ in jobs] == [
+        "unet/1_4/seed0", "ddfp/1_4/seed0", "unet/1_8/seed0",
+    ]  # fmt: skip
+
+
 def test_how_far_a_job_is(queue):
     name = queue.lease(ME).name
     assert queue.beat(name, ME, 0.25, 31.5)
@@ -84,6 +103,20 @@ def test_a_queue_of_a_former_version_is_begun_anew(tmp_path):
     assert queue.entries() == []
     queue.put([Task("unet/1_4/seed0", "{}")])
     assert [entry.name for entry in Queue(path).entries()] == ["unet/1_4/seed0"]
+
+
+def test_a_queue_is_not_taken_from_another_version_that_works_at_it(tmp_path):
+    path = tmp_path / "sweep.sqlite"
+    queue = Queue(path)
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    queue.lease(ME)
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+    with pytest.raises(QueueError, match="another version of usbench works at"):
+        Queue(path)
+    queue.give_back(ME)
+    assert Queue(path).entries() == []
 
 
 def test_what_ends_is_not_given_out_again(queue):
@@ -117,8 +150,9 @@ def test_the_job_of_a_process_that_is_no_more_is_given_out_again(queue, gone):
 def test_a_process_that_is_silent_but_alive_keeps_its_job(queue, monkeypatch):
     """A machine that slept: its process must not find another at its run when it wakes."""
     name = queue.lease(ME).name
-    now = time.time()
-    monkeypatch.setattr(queue_module.time, "time", lambda: now + 100 * SILENCE)
+    now, up, slept = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), 100 * SILENCE
+    monkeypatch.setattr(queue_module.time, "time", lambda: now + slept)
+    monkeypatch.setattr(queue_module.time, "clock_gettime", lambda _: up + slept)
     assert queue.lease(ME).name != name
 
 
@@ -140,6 +174,17 @@ def test_a_job_that_kills_its_workers_is_given_up(queue):
     assert queue.lease(ME) is None
     (entry,) = queue.entries()
     assert (entry.state, entry.problem) == (FAILED, f"its process was killed {DEATHS} times")
+
+
+def test_it_does_not_matter_who_finds_the_worker_gone(queue, gone):
+    """Its supervisor, or another worker that asks for a job."""
+    queue.put([Task("unet/1_4/seed0", "{}")])
+    for _ in range(DEATHS):
+        assert queue.lease(gone).name == "unet/1_4/seed0"
+        queue.reclaim()
+        queue.give_back(gone, died=True)  # counted once
+    assert queue.lease(ME) is None
+    assert [(entry.state, entry.deaths) for entry in queue.entries()] == [(FAILED, DEATHS)]
 
 
 def test_to_be_asked_to_stop_is_no_death(queue):

@@ -1,0 +1,120 @@
+"""All that is to be run on a GPU, in order of what it is worth, as far as a budget goes.
+
+    python results/gpu.py --data data --budget 25m
+
+Call it again and it goes on: what has a record is done, what has a checkpoint is resumed.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.commands.selection import seconds_in
+from benchmark.methods import METHODS
+from benchmark.resolve import method_class
+from dataset_builders.errors import UsageError
+
+LEAST = 30.0  # seconds; with less left nothing is begun
+FIRST = ("unet", "mamba_unet", "segformer", "unimatch", "u2pl", "ddfp", "dodnet", "clip_um",
+         "univ_full")  # fmt: skip
+# Two ways to begin, never mixed in a table. Neither asks a model hub for anything.
+SHARED = ("encoder=tf_efficientnet_lite2", "weights=packaged", "text=minilm")
+OWN = ("weights=none", "text=minilm")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command that can be called again and again until nothing of it is left."""
+
+    name: str
+    words: tuple[str, ...]  # of usbench
+    out: Path | None = None  # it is done when this is there
+
+
+def can_share(name: str) -> bool:
+    """Whether a method's encoder can be exchanged for the shared one."""
+    kind = method_class(METHODS[name].target or "")
+    return "packaged" in kind.weights and not kind.from_scratch(kind.Config())
+
+
+def stages(results: Path, data: Path) -> Iterator[Stage]:
+    """In order. The shared encoder comes first: it is the fair comparison of methods."""
+    for precision, more in (("fp32", ()), ("bf16", ("--compile",))):
+        out = results / f"bench_{precision}.json"
+        words = ("bench", "--all", "--precision", precision, *more, "--out", str(out))
+        yield Stage(f"speed, {precision}", words, out)
+    pack = results / "bench_pack.json"
+    words = ("bench", "--method", "unet", "--method", "propl", "--pack", "1,2,4")
+    yield Stage("runs at a time", (*words, "--out", str(pack)), pack)
+    yield from sweeps("ProPL", results, data, tables="1-3", methods=("propl",))
+    yield from sweeps("its ablations", results, data, tables="4-6", methods=("propl",))
+    for number in (1, 3, 4):  # 2 is the default
+        own = (f"propl.perturbations={number}",)
+        yield from sweeps(
+            f"N = {number}", results, data, tables="1-3", methods=("propl",), settings=own
+        )
+    yield from sweeps("the main rivals", results, data, tables="1-3", methods=FIRST)
+    yield from sweeps("all methods", results, data, tables="1-3", methods=tuple(METHODS))
+    for seed in ("1", "2"):
+        yield from sweeps(
+            f"seed {seed}", results, data, tables="1-6", methods=tuple(METHODS), seeds=seed
+        )
+
+
+def sweeps(
+    name: str,
+    results: Path,
+    data: Path,
+    *,
+    tables: str,
+    methods: tuple[str, ...],
+    settings: tuple[str, ...] = (),
+    seeds: str = "0",
+) -> Iterator[Stage]:
+    """One sweep with the shared encoder, where it can be had, and one with the methods' own."""
+    for folder, beginning in (("shared", SHARED), ("own", OWN)):
+        which = [method for method in methods if folder == "own" or can_share(method)]
+        given = [word for value in (*beginning, *settings) for word in ("--set", value)]
+        yield Stage(
+            f"{name}, {folder} encoder",
+            ("sweep", "--tables", tables, "--methods", ",".join(which), "--seeds", seeds, *given,
+             "--data", str(data), "--results", str(results / folder), "--no-weights"),
+        )  # fmt: skip
+
+
+def main() -> int:
+    """Exit code of the first stage that fails, else 0."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data"), help="built data set")
+    parser.add_argument("--results", type=Path, default=Path("results/gpu"))
+    parser.add_argument("--budget", default="25m", help="90s, 25m, 8h")
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
+    asked = parser.parse_args()
+    try:
+        end = time.monotonic() + seconds_in(asked.budget)
+    except UsageError as error:
+        parser.error(str(error))
+    for stage in stages(asked.results, asked.data):
+        if asked.dry_run:
+            print(f"# {stage.name}\nusbench {shlex.join(stage.words)}")
+            continue
+        if stage.out is not None and stage.out.exists():
+            continue
+        if (left := end - time.monotonic()) < LEAST:
+            print("the budget is spent; the same command goes on")
+            return 0
+        print(f"# {stage.name}", flush=True)
+        budget = f"{left:.0f}" if stage.words[0] == "bench" else f"{left:.0f}s"
+        words = [sys.executable, "-m", "benchmark.cli", *stage.words, "--budget", budget]
+        if code := subprocess.run(words, check=False).returncode:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
