@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,8 +42,7 @@ def run(request: Request) -> Path:
     plan = resolve(request)
     name = plan.name
     folder = request.results / "unfinished" / name
-    begun = (folder / START).is_file()  # else nothing is left to resume
-    if request.resume and not request.restart and not begun and is_done(plan):
+    if request.resume and not request.restart and is_done(plan):
         _remove(folder)
         return record.path_of(request.results, name)
     _begin(plan, name, folder)
@@ -61,17 +61,26 @@ def run(request: Request) -> Path:
     return path
 
 
-def is_done(plan: Plan) -> bool:
-    """Whether the record of this very run is there, with all its tasks.
+def is_done(plan: Plan, *, elsewhere: bool = False) -> bool:
+    """Whether the record of this very run is there, with all its tasks, and nothing to tidy up.
+
+    Args:
+        plan: of the run.
+        elsewhere: it is done on a machine whose device is not known here.
 
     Raises:
         RunError: a record with other settings stands in its place.
     """
     path = record.path_of(plan.request.results, plan.name)
-    if not path.is_file():
+    begun = (plan.request.results / "unfinished" / plan.name / START).is_file()
+    if begun or not path.is_file():
         return False
     done = record.load(path)
-    if _settings(done) != plan.settings:
+    ours, theirs = plan.settings, _settings(done)
+    if elsewhere:  # TF32 comes with the device; nobody asks for it
+        for settings in (ours, theirs):
+            settings["execution"] = {**settings["execution"], "tf32": None}
+    if theirs != ours:
         raise RunError(
             f"{path} holds a finished {plan.name} with other settings; give another --results, "
             "or remove it, as usbench run --restart does"
@@ -149,7 +158,7 @@ def _earlier_record(plan: Plan, name: str) -> RunRecord | None:
     )
 
 
-def _settings(done: RunRecord) -> dict[str, object]:
+def _settings(done: RunRecord) -> dict[str, Any]:
     """Settings of a record, as `Plan.settings` has them."""
     names = ("method", "split", "seed", "variant", "preset", "protocol", "config")
     return {

@@ -6,6 +6,7 @@ Call it again and it goes on: what has a record is done, what has a checkpoint i
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -33,7 +34,19 @@ class Stage:
 
     name: str
     words: tuple[str, ...]  # of usbench
-    out: Path | None = None  # it is done when this is there
+    out: Path | None = None  # what it writes when it is done; None: records say what is
+
+    def is_done(self) -> bool:
+        """Whether there is nothing to do; a sweep finds that out by itself."""
+        if self.out is None or not self.out.exists():
+            return False
+        return not json.loads(self.out.read_text()).get("not_begun")
+
+    def with_budget(self, seconds: float) -> tuple[str, ...]:
+        """The words, and that it shall end in time, where it can be told to."""
+        if "--pack" in self.words:
+            return self.words
+        return (*self.words, "--budget", f"{seconds:.0f}" + "s" * (self.words[0] == "sweep"))
 
 
 def can_share(name: str) -> bool:
@@ -83,12 +96,12 @@ def sweeps(
         yield Stage(
             f"{name}, {folder} encoder",
             ("sweep", "--tables", tables, "--methods", ",".join(which), "--seeds", seeds, *given,
-             "--data", str(data), "--results", str(results / folder), "--no-weights"),
+             "--data", str(data), "--results", str(results / folder), "--no-weights", "--retry"),
         )  # fmt: skip
 
 
 def main() -> int:
-    """Exit code of the first stage that fails, else 0."""
+    """Exit code 1 if some runs failed; that of a command that could not begin, else 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="built data set")
     parser.add_argument("--results", type=Path, default=Path("results/gpu"))
@@ -99,21 +112,23 @@ def main() -> int:
         end = time.monotonic() + seconds_in(asked.budget)
     except UsageError as error:
         parser.error(str(error))
+    worst = 0
     for stage in stages(asked.results, asked.data):
         if asked.dry_run:
             print(f"# {stage.name}\nusbench {shlex.join(stage.words)}")
             continue
-        if stage.out is not None and stage.out.exists():
+        if stage.is_done():
             continue
         if (left := end - time.monotonic()) < LEAST:
             print("the budget is spent; the same command goes on")
-            return 0
+            break
         print(f"# {stage.name}", flush=True)
-        budget = f"{left:.0f}" if stage.words[0] == "bench" else f"{left:.0f}s"
-        words = [sys.executable, "-m", "benchmark.cli", *stage.words, "--budget", budget]
-        if code := subprocess.run(words, check=False).returncode:
+        words = [sys.executable, "-m", "benchmark.cli", *stage.with_budget(left)]
+        code = subprocess.run(words, check=False).returncode
+        if code > 1:
             return code
-    return 0
+        worst = worst or code
+    return worst
 
 
 if __name__ == "__main__":

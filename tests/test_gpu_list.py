@@ -28,13 +28,15 @@ def stages():
 def options(stage):
     """As the command reads them."""
     command = typer.main.get_command(app).commands[stage.words[0]]
-    words = [*stage.words[1:], "--budget", "60s" if stage.words[0] == "sweep" else "60"]
-    return command.make_context(stage.words[0], words).params
+    return command.make_context(stage.words[0], list(stage.with_budget(60)[1:])).params
 
 
 def test_every_command_is_one_that_usbench_understands():
     for stage in stages():
-        assert options(stage)
+        given = options(stage)
+        assert given["budget"] in (("60s",) if stage.words[0] == "sweep" else (60.0, None))
+        if given.get("pack") and stage.words[0] == "bench":
+            assert given["budget"] is None  # `bench --pack` refuses it
 
 
 def test_in_the_end_all_runs_of_all_tables_are_there_with_both_encoders():
@@ -77,16 +79,24 @@ def called(monkeypatch, *words, code=0, seconds=0.0):
 def test_a_budget_is_dealt_out_until_it_is_spent(monkeypatch, tmp_path):
     code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=200)
     assert code == 0
-    assert [words[-1] for words in ran] == ["600", "400", "200"]
-    (tmp_path / "bench_fp32.json").touch()
+    assert [words[-1] for words in ran[:2]] == ["600", "400"]
+    assert "--pack" in ran[2]
+    assert len(ran) == 3
+    (tmp_path / "bench_fp32.json").write_text('{"not_begun": []}')
     code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=599)
     assert [words[0] for words in ran] == ["bench"]
     assert "bf16" in ran[0]
+    (tmp_path / "bench_fp32.json").write_text('{"not_begun": ["propl"]}')
+    code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=599)
+    assert "fp32" in ran[0]
 
 
-def test_what_fails_ends_it(monkeypatch, tmp_path):
+def test_what_cannot_begin_ends_it_and_a_run_that_fails_does_not(monkeypatch, tmp_path):
     code, ran = called(monkeypatch, "--results", tmp_path, code=2)
     assert (code, len(ran)) == (2, 1)
+    code, ran = called(monkeypatch, "--results", tmp_path, code=1)
+    assert (code, len(ran)) == (1, len(stages()))
+    assert all("--retry" in words for words in ran if words[0] == "sweep")
 
 
 @pytest.mark.parametrize("word", ["10", "0m", "ten"])

@@ -139,6 +139,9 @@ def pack(
         say(f"{METHODS[name].title} ...")
         of_each = steps or STEPS[plan.device.type]
         packings = measure(plan, counts, of_each, random=random)
+        if packings[0].problem:  # one at a time: what all others are measured by
+            report.failed[name] = packings[0].problem
+            continue
         best = max(packings, key=lambda packing: packing.images_per_s)
         report.methods[name] = PackBench(
             METHODS[name].title, plan.protocol.batch, of_each, packings, best

@@ -24,7 +24,8 @@ def verdict(bench: PackBench) -> str:
     best = bench.best
     if best.runs == 1 and best.way == PROCESSES:
         return "one at a time"
-    return f"pack {best.runs} by {best.way}: {best.ratio:.1f}x"
+    told = f"pack {best.runs} by {best.way}: {best.ratio:.1f}x"
+    return told if best.way == PROCESSES else f"{told} (`usbench sweep --pack` makes processes)"
 
 
 def _parts(report: PackReport) -> Iterator[RenderableType]:

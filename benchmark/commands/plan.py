@@ -84,7 +84,7 @@ def plan(
             compile_=compile_, keep_weights=not no_weights,
         )  # fmt: skip
         todo, done = sort_out(selected(tables, methods, splits, seeds, common))
-        places = slots_here(slots, device)
+        places = slots_here(slots, device)[: max(1, len(todo))]
         costs = costs_of(todo, places, again=probe_again, say=to_stderr)
         needed = runs_of_tables(numbers(tables), [*done, *todo], common)
         found = forecast(costs, places, order=order, done=len(done), tables=needed, budget=limit)

@@ -19,7 +19,8 @@ Order = Annotated[
     str, typer.Option(help="longest first, or tables: what completes a table soonest.")
 ]
 Slots = Annotated[
-    int | None, typer.Option(min=1, help="Runs at a time; else one a GPU, or one a core.")
+    int | None,
+    typer.Option(min=1, help="Runs at a time, tasks under SLURM; else one a GPU, or one a core."),
 ]
 
 

@@ -87,16 +87,19 @@ def sweep(
         from benchmark.sweep.jobs import sort_out
         from benchmark.sweep.queue import FAILED, Queue
         from benchmark.sweep.schedule import ORDERS, runs_of_tables
+        from dataset_builders.errors import UsageError
 
         choose("order", order, ORDERS)
         seconds = None if budget is None else seconds_in(budget)
+        if detach and budget:
+            raise UsageError("--budget is not for --detach; say --slurm time=MINUTES")
         place = Place(engine, device, slots, pack, address, tuple(slurm or ()), detach)
         common = common_request(
             data, results, preset, device, set_, precision,
             compile_=compile_, keep_weights=not no_weights,
         )  # fmt: skip
         requests = selected(tables, methods, splits, seeds, common)
-        todo, done = sort_out(requests)
+        todo, done = sort_out(requests, elsewhere=engine != "embedded")
         if dry_run:
             for job in done:
                 typer.echo(f"{job.name}  done")
@@ -109,7 +112,7 @@ def sweep(
             needed = runs_of_tables(numbers(tables), [*done, *todo], common)
             queue.put(_in_order(todo, needed, order, place))
             if retry:
-                queue.retry()
+                queue.retry({job.name for job in todo})
             if detach:
                 typer.echo(leave_to_slurm(place, queue))
                 return
@@ -142,7 +145,7 @@ def _in_order(
     from benchmark.sweep.queue import Task
     from benchmark.sweep.schedule import Run, in_order
 
-    slots = slots_here(place.slots, place.device, place.pack)
+    slots = slots_here(place.slots, place.device, place.pack)[: len(todo)]
     seconds = predicted(todo, todo[0].request.results, slots)
     usual = fmean(seconds.values()) if seconds else 0.0
     runs = [Run(job.name, own := seconds.get(job.name, usual), own) for job in todo]
@@ -159,9 +162,12 @@ def _work(
     """Do the jobs; returns those that are not done.
 
     Ctrl-C, or the end of the budget, leaves a checkpoint of every run that is under way.
+
+    Raises:
+        QueueError: another sweep took jobs out of the queue.
     """
     from benchmark.sweep.engines import engine_at
-    from benchmark.sweep.queue import DONE
+    from benchmark.sweep.queue import DONE, QueueError
     from benchmark.sweep.view import View
 
     def entries() -> "list[Entry]":
@@ -181,4 +187,9 @@ def _work(
                 to_stderr("stopping; runs write their checkpoints")
                 raise
         view.show(entries())
+    if taken := len(asked) - len(entries()):
+        raise QueueError(
+            f"{taken} runs were taken out of {queue.path} by another sweep; call this one again "
+            "when that is over, or give another --results"
+        )
     return [entry for entry in entries() if entry.state != DONE]

@@ -49,7 +49,7 @@ def slots_here(count: int | None, device: str, pack: int = 1) -> list[Slot]:
     """
     import torch
 
-    gpus = []
+    gpus = [""] if device.startswith("cuda:") else []  # that one, which the runs themselves name
     if device in ("auto", "cuda") and (here := torch.cuda.device_count()):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         gpus = visible if visible != [""] else [str(number) for number in range(here)]

@@ -33,6 +33,8 @@ class Place:
 
     def __post_init__(self) -> None:
         choose("engine", self.engine, ENGINES)
+        if ":" in self.device and self.engine != "embedded":
+            raise UsageError(f"--device {self.device}: the engine chooses the GPU; write cuda")
         if self.address is not None and self.engine != "ray":
             raise UsageError(f"--address {self.address} is of a Ray cluster; add --engine ray")
         if (self.slurm or self.detach) and self.engine != "slurm":

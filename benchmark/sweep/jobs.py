@@ -68,8 +68,14 @@ def requests_of(
     return list(asked.values())
 
 
-def sort_out(requests: Iterable[Request]) -> tuple[list[Job], list[Job]]:
+def sort_out(
+    requests: Iterable[Request], *, elsewhere: bool = False
+) -> tuple[list[Job], list[Job]]:
     """Runs to do, and runs whose record is there with the same settings and data.
+
+    Args:
+        requests: what is asked for.
+        elsewhere: the runs are done on machines whose devices are not known here.
 
     Raises:
         ValueError: a request that cannot be met, or a record with other settings in its place.
@@ -78,5 +84,5 @@ def sort_out(requests: Iterable[Request]) -> tuple[list[Job], list[Job]]:
     done: list[Job] = []
     for request in requests:
         plan = resolve(request)
-        (done if is_done(plan) else todo).append(Job(plan.name, request))
+        (done if is_done(plan, elsewhere=elsewhere) else todo).append(Job(plan.name, request))
     return todo, done

@@ -12,7 +12,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,7 @@ class Queue:
         record is asked for.
         """
         with self._alone():
+            self._reclaim()
             self._db.execute("DELETE FROM jobs WHERE state IN (?, ?)", (WAITING, DONE))
             self._db.executemany(
                 "INSERT INTO jobs (name, spec, position, rank, seconds, state) "
@@ -184,15 +185,13 @@ class Queue:
                 self._count_death(where, *mine)
             self._db.execute(f"UPDATE jobs SET state = '{WAITING}' WHERE {where}", mine)
 
-    def retry(self) -> list[str]:
-        """Let the failed jobs wait again; returns their names."""
+    def retry(self, names: Collection[str]) -> None:
+        """Let those of these jobs that failed wait again."""
         with self._alone():
-            names = [entry.name for entry in self.entries() if entry.state == FAILED]
-            self._db.execute(
-                "UPDATE jobs SET state = ?, deaths = 0, problem = '' WHERE state = ?",
-                (WAITING, FAILED),
+            self._db.executemany(
+                "UPDATE jobs SET state = ?, deaths = 0, problem = '' WHERE state = ? AND name = ?",
+                [(WAITING, FAILED, name) for name in names],
             )
-        return names
 
     def reclaim(self) -> None:
         """Give jobs of workers that are no more back to the queue."""
@@ -258,11 +257,13 @@ class Queue:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
+            self._db.execute("COMMIT")
+        except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise QueueError(f"{self.path}: {error}") from error
             raise
-        self._db.execute("COMMIT")
 
 
 def _is_alive(process: int) -> bool:

@@ -33,6 +33,7 @@ from benchmark.sweep.jobs import Job, request_of
 from benchmark.sweep.queue import WAITING, Entry, Queue
 from benchmark.sweep.ray_actor import Actor, Order, Place, Token
 from benchmark.sweep.worker import log_of
+from dataset_builders.errors import UsageError
 
 PATIENCE = 120.0  # seconds that runs have to write their checkpoints
 _STILLBORN = 5  # so many actors in a row may end before they answer
@@ -157,12 +158,12 @@ class RayWorkers:
 
     def stop(self) -> None:
         """Ask all runs to stop; they leave checkpoints, and their jobs wait again."""
-        busy = [slot for slot in self._slots if slot.entry]
+        busy = [slot for slot in self._slots if slot.working]
         for slot in busy:
             slot.actor.halt.remote()
         until = time.monotonic() + PATIENCE
         for slot in busy:
-            with suppress(self._ray.exceptions.RayError):
+            with suppress(self._ray.exceptions.RayError, UsageError):  # the others have theirs
                 left = max(0.0, until - time.monotonic())
                 self._over(slot, self._ray.get(slot.working, timeout=left))
             self._give_back(slot)
@@ -170,6 +171,13 @@ class RayWorkers:
 
     def _grow(self, wanted: int) -> None:
         """Make actors while there is room for them and work."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        self._unfit = {node: why for node, why in self._unfit.items() if node in alive}
+        self._slots = [
+            slot
+            for slot in self._slots
+            if not (slot.unfit and slot.place and slot.place.node not in alive)
+        ]
         share = self._share()
         fit = [slot for slot in self._slots if not slot.unfit]
         if not fit and self._unfit and len(self._slots) >= share.count:

@@ -218,13 +218,22 @@ class SlurmWorkers:
         return True
 
     def detach(self) -> str:
-        """Submit the tasks and leave them; returns how to watch and to end them."""
-        self.tend()
+        """Submit the tasks and leave them; returns how to watch and to end them.
+
+        Raises:
+            UsageError: there is nothing to submit.
+        """
+        if not self.tend() or not self._jobs:
+            raise UsageError(
+                "nothing waits to be done; the same command without --detach says what failed, and "
+                "--retry tries it again"
+            )
         self._own = []
         ids = " ".join(self.ids)
         return (
-            f"SLURM has it as job {ids} and goes on by itself; the same command shows how far it "
-            f"is, squeue -j {','.join(self.ids)} what waits for a node, scancel {ids} ends it"
+            f"SLURM has it as job {ids} and goes on by itself; the same command without --detach "
+            f"shows how far it is, squeue -j {','.join(self.ids)} what waits for a node, scancel "
+            f"{ids} ends it"
         )
 
     def _submit(self, count: int) -> None:

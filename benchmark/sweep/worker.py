@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmark.sweep.engine import STOPPED
 from benchmark.sweep.jobs import request_of
-from benchmark.sweep.queue import Queue
+from benchmark.sweep.queue import Queue, QueueError
 from dataset_builders.errors import UsageError
 
 BEAT_SECONDS = 10.0  # each locks the queue for a moment
@@ -104,15 +104,17 @@ def _heard(path: Path, name: str, parent: int) -> Iterator[None]:
     over, worker = threading.Event(), os.getpid()
 
     def beat() -> None:
-        queue, last = Queue(path), Standing()  # a connection serves one thread
+        queue, last = None, Standing()
         while not over.wait(BEAT_SECONDS):
             last, known = standing() or last, True
-            with suppress(sqlite3.OperationalError):  # locked for long; the next beat may pass
+            with suppress(sqlite3.Error, QueueError):  # locked for long; the next beat may pass
+                queue = queue or Queue(path)  # a connection serves one thread
                 known = queue.beat(name, worker, last.share, last.images_per_s)
             if not known or os.getppid() != parent:
                 os.kill(worker, signal.SIGTERM)  # the run leaves a checkpoint
                 break
-        queue.close()
+        if queue:
+            queue.close()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -161,7 +161,7 @@ def packed(monkeypatch, *rates: tuple[int, str, float]) -> PackBench:
         ([(1, PROCESSES, 10.0), (4, PROCESSES, 23.0)], "pack 4 by processes: 2.3x"),
         (
             [(1, PROCESSES, 10.0), (2, PROCESSES, 12.0), (2, STREAMS, 18.0)],
-            "pack 2 by streams: 1.8x",
+            "pack 2 by streams: 1.8x (`usbench sweep --pack` makes processes)",
         ),
         ([(1, PROCESSES, 10.0), (2, PROCESSES, 9.0)], "one at a time"),
         ([(1, PROCESSES, 10.0), (2, PROCESSES, 10.0)], "one at a time"),

@@ -107,7 +107,9 @@ def test_a_method_that_cannot_be_measured_stops_no_other(planned, measured):
 
 
 def test_runs_that_are_done_are_not_planned(planned, measured, small_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.sweep.jobs.is_done", lambda plan: plan.request.split == "1_16")
+    monkeypatch.setattr(
+        "benchmark.sweep.jobs.is_done", lambda plan, **_: plan.request.split == "1_16"
+    )
     text = planned("--methods=unet", "--tables=1,3")
     assert "1 run to do, 1 done before" in text
     assert "Table 1: complete\n" in text

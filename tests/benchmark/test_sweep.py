@@ -251,6 +251,7 @@ def test_slots(monkeypatch):
     assert [slot.device for slot in slots_here(None, "auto", 2)] == ["0", "1", "0", "1"]
     assert [slot.device for slot in slots_here(3, "auto")] == ["0", "1", "0"]
     assert [slot.device for slot in slots_here(2, "cpu")] == ["", ""]
+    assert slots_here(None, "cuda:1", 2) == [Slot("", 4)] * 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert [slot.device for slot in slots_here(3, "cuda")] == ["3", "5", "3"]
     assert Slot("1", 4).environment.items() >= {
@@ -345,6 +346,7 @@ def test_what_was_probed_decides_the_order(small_data, tmp_path, monkeypatch):
         (["--engine", "dask"], "unknown engine 'dask'; choose one of: embedded, ray, slurm"),
         (["--address", "auto"], "--address auto is of a Ray cluster; add --engine ray"),
         (["--slurm", "partition=a"], "--slurm partition=a is for a SLURM cluster"),
+        (["--engine", "ray", "--device", "cuda:1"], "--device cuda:1: the engine chooses the GPU"),
         (["--detach"], "--detach is for a SLURM cluster; add --engine slurm"),
         (["--engine", "slurm"], "--engine slurm needs --slots"),
     ],

@@ -85,3 +85,25 @@ def test_a_record_of_other_settings_is_told_before_anything_begins(small_data, t
         path.write_text(json.dumps(fields))
     with pytest.raises(RunError, match=r"finished unet/1_4/seed0 with other settings"):
         sort_out([request])
+
+
+def test_a_record_of_another_device_counts_where_the_runs_are_done_elsewhere(small_data, tmp_path):
+    """As on a login node, which has no GPU."""
+    request = small_run(small_data, tmp_path, tasks=("FH",))
+    path = run(request)
+    fields = json.loads(path.read_text())
+    fields["execution"]["tf32"] = True
+    path.write_text(json.dumps(fields))
+    with pytest.raises(RunError, match="other settings"):
+        sort_out([request])
+    todo, done = sort_out([request], elsewhere=True)
+    assert (len(todo), len(done)) == (0, 1)
+
+
+def test_a_run_that_was_killed_while_it_tidied_up_is_not_done(small_data, tmp_path):
+    request = small_run(small_data, tmp_path, tasks=("FH",), resume=True)
+    run(request)
+    folder = tmp_path / "unfinished/unet/1_4/seed0"
+    folder.mkdir(parents=True)
+    (folder / "start.json").write_text("{}")
+    assert len(sort_out([request])[0]) == 1

@@ -119,6 +119,19 @@ def test_a_queue_is_not_taken_from_another_version_that_works_at_it(tmp_path):
     assert Queue(path).entries() == []
 
 
+def test_what_a_killed_sweep_left_is_not_taken_up_by_one_that_asks_for_other_runs(queue, gone):
+    queue.lease(gone)
+    queue.put([Task("ddfp/1_4/seed0", "{}")])
+    assert states(queue) == {"ddfp/1_4/seed0": WAITING}
+
+
+def test_a_file_that_is_no_queue_is_one_clear_error(tmp_path):
+    path = tmp_path / "sweep.sqlite"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(QueueError, match=r"sweep.sqlite: file is not a database"):
+        Queue(path)
+
+
 def test_what_ends_is_not_given_out_again(queue):
     one, two, three = (queue.lease(ME).name for _ in range(3))
     assert queue.finish(one, ME)
@@ -127,7 +140,9 @@ def test_what_ends_is_not_given_out_again(queue):
     assert states(queue) == {one: DONE, two: FAILED, three: WAITING}
     assert queue.lease(ME).name == three
     assert [entry.problem for entry in queue.entries() if entry.name == two] == ["no such thing"]
-    assert queue.retry() == [two]
+    queue.retry({one, three})
+    assert queue.lease(ME) is None
+    queue.retry({two})
     assert queue.lease(ME).name == two
 
 

@@ -14,6 +14,7 @@ from benchmark.sweep.schedule import (
     Run,
     bound,
     complete_after,
+    in_order,
     longest_first,
     makespan,
     simulate,
@@ -97,10 +98,16 @@ def queue(tmp_path):
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 7])
-def test_runs_are_taken_as_the_queue_gives_them_out(queue, slots):
+@pytest.mark.parametrize("order", ["longest", "tables"])
+def test_runs_are_taken_as_the_queue_gives_them_out(queue, slots, order):
     """The queue itself, with its workers' time played through."""
-    runs = longest_first(paper_runs())
-    queue.put(Task(run.name, "{}", run.seconds) for run in runs)
+    tables = {
+        number: [run.name for run in paper_runs() if f"/{split}/" in run.name]
+        for number, split in enumerate(SPLITS, 1)
+    }
+    runs = in_order(order, paper_runs(), tables)
+    assert len({run.rank for run in runs}) == (3 if order == "tables" else 1)
+    queue.put(Task(run.name, "{}", run.seconds, run.rank) for run in runs)
     seconds = {run.name: run.seconds for run in runs}
     free, taken = [(0.0, slot, "") for slot in range(slots)], []
     while free:
