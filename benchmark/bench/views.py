@@ -90,14 +90,15 @@ def theirs(images: Images, channels: int, normal: A.Normalize, *, with_strong: b
     """Arrays (H, W, C), views of one image after the other, then stacked."""
     limit = PROTOCOL.rotation
     scale = (PROTOCOL.scale_low, PROTOCOL.scale_high)
-    move = A.Compose([A.Affine(rotate=(-limit, limit), scale=scale, keep_ratio=True, p=1)])
+    move = A.Compose([A.Affine(rotate=(-limit, limit), scale=scale, keep_ratio=True, p=1)], seed=0)
     plain = A.Compose([normal])
     change = A.Compose(
         [
             A.RandomBrightnessContrast(0.5, 0.5, p=0.8),
             A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2), p=0.5),  # width follows sigma
             normal,
-        ]
+        ],
+        seed=0,
     )
     arrays = [np.repeat(pixels[0, :, :, None], channels, axis=2) for pixels in images.pixels]
 
