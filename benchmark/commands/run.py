@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.options import (
+    STOPPED,
     Compile,
     DataOrHub,
     Device,
@@ -92,7 +93,7 @@ def run(
         except Interrupted as stop:
             again = [word for word in sys.argv[1:] if word not in ("--resume", "--restart")]
             typer.echo(f"{stop}; go on with: usbench {' '.join(again)} --resume", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(STOPPED) from None
         typer.echo(f"record: {path}")
         for line in score_lines(load(path), results):
             typer.echo(line)

@@ -85,7 +85,7 @@ def sweep(
         from benchmark.settings import choose
         from benchmark.sweep.engines import Place, leave_to_slurm
         from benchmark.sweep.jobs import sort_out
-        from benchmark.sweep.queue import FAILED, Queue
+        from benchmark.sweep.queue import Queue
         from benchmark.sweep.schedule import ORDERS, runs_of_tables
         from dataset_builders.errors import UsageError
 
@@ -117,13 +117,20 @@ def sweep(
                 typer.echo(leave_to_slurm(place, queue))
                 return
             left = _work(queue, place, {job.name for job in todo}, len(done), seconds)
+    typer.echo(f"report: usbench report --results {results}")
+    _tell(left, len(requests))
+
+
+def _tell(left: "Sequence[Entry]", total: int) -> None:
+    """Say what was not done; exit code 1 if any of it failed."""
+    from benchmark.sweep.queue import FAILED
+
     failed = [entry.name for entry in left if entry.state == FAILED]
     if len(left) > len(failed):
-        to_stderr(f"{len(left) - len(failed)} of {len(requests)} runs are left")
-    typer.echo(f"report: usbench report --results {results}")
+        to_stderr(f"{len(left) - len(failed)} of {total} runs are left")
     if failed:
         again = ", ".join(failed)
-        to_stderr(f"{len(failed)} of {len(requests)} failed: {again}; mend that and add --retry")
+        to_stderr(f"{len(failed)} of {total} failed: {again}; mend that and add --retry")
         raise typer.Exit(1)
 
 

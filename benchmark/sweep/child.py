@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
+from benchmark.sweep.embedded import Slot
 from benchmark.sweep.engine import STOPPED
 
 BEAT_SECONDS = 5.0
@@ -46,8 +47,7 @@ class Child:
     """
 
     def __init__(self, threads: int) -> None:
-        own = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        self._environment = {**os.environ, **own}
+        self._environment = Slot(threads=threads).environment
         self._process: subprocess.Popen[str] | None = None
         self._halted = threading.Event()
         self.share, self.speed = 0.0, 0.0  # of the run that is under way

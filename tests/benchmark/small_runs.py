@@ -10,7 +10,8 @@ import pandas as pd
 
 from benchmark.progress import Progress
 from benchmark.resolve import Request
-from benchmark.sweep.jobs import requests_of
+from benchmark.sweep.jobs import Job, requests_of
+from benchmark.sweep.queue import Queue, Task
 
 TINY = {
     "size": "32",
@@ -29,6 +30,16 @@ def small_run(small_data: Path, results: Path, method: str = "unet", **changes) 
         results=results, device="cpu",
     )  # fmt: skip
     return replace(asked, **changes)
+
+
+def queue_of(results, requests):
+    """A queue of these requests, in this order."""
+    queue = Queue(results / "sweep.sqlite")
+    queue.put(
+        Task(f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
+        for request in requests
+    )
+    return queue
 
 
 def outcome(path: Path) -> tuple[dict, pd.DataFrame]:

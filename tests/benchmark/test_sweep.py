@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import assert_same, interrupt_at, of_tasks, small_run, sweep_words
+from small_runs import assert_same, interrupt_at, of_tasks, queue_of, small_run, sweep_words
 from typer.testing import CliRunner
 
 from benchmark import record
@@ -24,21 +24,10 @@ from benchmark.sweep import embedded, worker
 from benchmark.sweep import queue as queue_module
 from benchmark.sweep.embedded import Slot, Workers, slots_here
 from benchmark.sweep.engine import STOPPED, WorkerError
-from benchmark.sweep.jobs import Job
 from benchmark.sweep.queue import DONE, FAILED, RUNNING, WAITING, Queue, Task
 from benchmark.sweep.view import last_lines
 from benchmark.sweep.worker import log_of, work
 from dataset_builders.errors import UsageError
-
-
-def queue_of(results, requests):
-    """A queue of these requests, in this order."""
-    queue = Queue(results / "sweep.sqlite")
-    queue.put(
-        Task(f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
-        for request in requests
-    )
-    return queue
 
 
 def states(queue):

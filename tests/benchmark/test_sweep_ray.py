@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import TINY, assert_same, small_run
+from small_runs import TINY, assert_same, queue_of, small_run
 
 from benchmark import record
 from benchmark.run import run
@@ -44,16 +44,6 @@ def node(cluster):
     yield added
     if added in cluster.worker_nodes:
         cluster.remove_node(added, allow_graceful=False)
-
-
-def queue_of(results, requests):
-    """A queue of these requests, in this order."""
-    queue = Queue(results / "sweep.sqlite")
-    queue.put(
-        Task(f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
-        for request in requests
-    )
-    return queue
 
 
 def states(queue):
