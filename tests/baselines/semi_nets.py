@@ -82,3 +82,13 @@ def gradients(method, terms):
     method.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()
     return {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+
+
+def drawn_square():
+    label = torch.zeros(1, 8, 8, dtype=torch.long)
+    label[0, 2:6, 2:6] = 1
+    return label
+
+
+def maps(seed=0, count=2, channels=6, side=5):
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(seed))

@@ -3,8 +3,6 @@
 import json
 import random
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -12,89 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forging import edit_manifest, flip, forge, withhold
 
-from dataset_builders import phantom
-from dataset_builders.build import build
 from dataset_builders.built import BuiltError
-from dataset_builders.content import content_sha256, provenance_sha256, with_seal
+from dataset_builders.content import content_sha256
 from dataset_builders.images import encode_png
-from dataset_builders.manifest import MANIFEST, file_sha256
-from dataset_builders.parquet import write_shard
+from dataset_builders.manifest import MANIFEST
 from dataset_builders.verify import verify
 
 BC = "BC/train-00000-of-00001.parquet"
 FOOTER = 8 + 4000  # a flip there tends to make the whole file unreadable: try that often too
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("proof")
-    phantom.write(folder / "raw", images=16, size=64)
-    build(folder / "raw", folder / "data", allow_missing=True)
-    return folder / "data"
-
-
-@pytest.fixture(scope="module")
-def few(sound, tmp_path_factory):
-    """Grey and colour, PNG and JPEG, in six shards, for tests that verify hundreds of times."""
-    folder = tmp_path_factory.mktemp("few")
-    sources = ["busi", "mmotu", "ddti"]
-    build(sound.parent / "raw", folder / "data", sources=sources, allow_missing=True)
-    return folder / "data"
-
-
-@pytest.fixture
-def data(sound, tmp_path):
-    shutil.copytree(sound, tmp_path / "data")
-    return tmp_path / "data"
-
-
 def steps(root: Path) -> list[str]:
     return [finding.step for finding in verify(root).findings]
-
-
-def flip(path: Path, position: int, bit: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1 << bit
-    path.write_bytes(content)
-
-
-def edit_manifest(root: Path, change: Callable[[dict], None]) -> None:
-    manifest = json.loads((root / MANIFEST).read_text())
-    change(manifest)
-    (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-
-
-def forge(root: Path, name: str, change: Callable[[list[dict]], None]) -> None:
-    """Change rows of a shard and let the manifest name the new file, as somebody might."""
-    rows = pq.read_table(root / name).to_pylist()
-    change(rows)
-    write_shard(rows, root / name)
-    size, digest = (root / name).stat().st_size, file_sha256(root / name)
-
-    def sign(manifest: dict) -> None:
-        for entry in manifest["files"]:
-            if entry["name"] == name:
-                entry |= {"bytes": size, "sha256": digest, "rows": len(rows)}
-
-    edit_manifest(root, sign)
-
-
-def searched(root: Path) -> None:
-    """As `usbench leakage --write` leaves a data set in which it found nothing."""
-    clean = {}
-    for path in sorted(root.glob("splits/*/test.txt")):
-        shutil.copy(path, path.with_name("clean.txt"))
-        clean[path.parent.name] = path.read_text().count("\n")
-    told = {"correlation": 0.9, "pairs": {}, "duplicates": 0, "straddling": 0, "clean": clean}
-    edit_manifest(root, lambda manifest: manifest.update(with_seal({**manifest, "leakage": told})))
-
-
-def withhold(root: Path, images: dict[str, dict[str, int]]) -> None:
-    """Say, with the seal, that pictures were withheld."""
-    terms = dict.fromkeys(("licence", "homepage", "access"), "")
-    said = {name: {"images": of_source, **terms} for name, of_source in images.items()}
-    edit_manifest(root, lambda manifest: manifest.update(with_seal({**manifest, "withheld": said})))
 
 
 def content_of(path: Path) -> list[dict]:
@@ -298,126 +227,6 @@ def test_missing_strange_and_cut_shards_are_all_named(data):
     assert problems["FH/test-00000-of-00001.parquet"] == "the file is missing"
     assert "bytes, the manifest says" in problems["OT/train-00000-of-00001.parquet"]
     assert "has 0 bytes" in problems["TN/test-00000-of-00001.parquet"]
-
-
-def test_any_flipped_bit_in_a_list_is_found(few, tmp_path):
-    data = shutil.copytree(few, tmp_path / "data")
-    rng = random.Random(0)
-    lists = [path for path in sorted(data.glob("splits/*/*.txt")) if path.stat().st_size]
-    for path in rng.sample(lists, 10):
-        before = path.read_bytes()
-        flip(path, rng.randrange(len(before)), rng.randrange(8))
-        (finding,) = verify(data).findings
-        assert (finding.step, finding.where) == ("list", path.relative_to(data).as_posix())
-        path.write_bytes(before)
-
-
-def test_a_list_that_lacks_is_found(data):
-    (data / "splits/LA/1_4.txt").unlink()
-    (data / "splits/LV/train.txt").write_text("")
-    assert [finding.where for finding in verify(data).findings] == [
-        "splits/LA/1_4.txt",
-        "splits/LV/train.txt",
-    ]
-
-
-def test_lists_of_clean_ids_are_proven_once_they_are_there(data):
-    searched(data)
-    assert verify(data).findings == verify(data).unsealed == ()
-    dropped = data / "splits/BC/clean.txt"
-    first, _, rest = dropped.read_text().partition("\n")
-    dropped.write_text(rest)
-    (found,) = verify(data).findings
-    assert (found.step, found.where) == ("list", "splits/BC/clean.txt")
-    assert repr(first) in found.problem
-
-
-@pytest.mark.parametrize(
-    "strange", ["splits/BC/clean.txt", "splits/BC/foo.txt", "splits/XX", "splits/notes.txt"]
-)
-def test_a_list_that_follows_from_nothing_is_found(data, strange):
-    if Path(strange).suffix:
-        (data / strange).write_text("BC/busi/other\n")
-    else:
-        (data / strange).mkdir()
-    (found,) = verify(data).findings
-    assert (found.step, found.where) == ("list", strange)
-
-
-@pytest.mark.parametrize(
-    ("entry", "value"),
-    [
-        ("duplicates", 3),
-        ("straddling", 99),
-        ("clean", {"BC": 1}),
-        ("pairs", {"exact": 7}),
-        ("correlation", 0.5),
-    ],
-)
-def test_what_a_search_did_not_find_is_found(data, entry, value):
-    searched(data)
-    edit_manifest(data, lambda manifest: manifest["leakage"].update({entry: value}))
-    findings = verify(data).findings
-    assert {finding.step for finding in findings} == {"manifest"}
-    assert any("additions_sha256" in finding.problem for finding in findings)
-    edit_manifest(data, lambda manifest: manifest.update(with_seal(manifest)))
-    said = [finding.problem for finding in verify(data).findings]
-    assert len(said) == (entry in ("duplicates", "clean"))
-    assert all(problem.startswith(f"leakage: {entry}: ") for problem in said)
-
-
-def test_a_search_of_before_its_seal_is_proven_but_for_that(data):
-    searched(data)
-    edit_manifest(data, lambda manifest: manifest.pop("additions_sha256"))
-    proof = verify(data)
-    assert proof.findings == ()
-    assert proof.unsealed == ("limits, pairs and terms under leakage",)
-
-
-def test_any_flipped_bit_in_the_manifest_is_found(few, tmp_path):
-    data = shutil.copytree(few, tmp_path / "data")
-    searched(data)
-    rng = random.Random(1)
-    path = data / MANIFEST
-    before = path.read_bytes()
-    refused = 0
-    for _ in range(150):
-        position, bit = rng.randrange(len(before)), rng.randrange(8)
-        flip(path, position, bit)
-        findings = None
-        with suppress(BuiltError):
-            findings = verify(data, workers=1).findings
-        if findings is None:
-            refused += 1
-        else:
-            same = json.loads(path.read_bytes()) == json.loads(before)
-            assert bool(findings) != same, f"byte {position}, bit {bit}"
-        path.write_bytes(before)
-    assert 0 < refused < 150
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda m: m.update(content_sha256="0" * 64), "content_sha256"),
-        (lambda m: m["tasks"]["BC"].update(train=3), "task BC"),
-        (lambda m: m["tasks"].update(XX=m["tasks"]["BC"]), "tasks"),
-        (lambda m: m["tasks"].pop("LV"), "task LV"),
-        (lambda m: m["files"][0].update(rows=3), "rows of BC/train"),
-        (lambda m: m["files"][0].update(name="../BC/x.parquet"), "no shard's name"),
-        (lambda m: m["files"].append(m["files"][0]), "listed twice"),
-        (lambda m: m.update(additionr_sha256="0"), "'additionr_sha256' is no entry"),
-        (lambda m: m["sources"].update(bus=m["sources"].pop("busi")), "'bus' is no source"),
-    ],
-)
-def test_a_manifest_that_contradicts_the_shards_is_found_even_if_sealed(data, change, said):
-    def sealed(manifest: dict) -> None:
-        change(manifest)
-        manifest["provenance_sha256"] = provenance_sha256(manifest)
-
-    edit_manifest(data, sealed)
-    problems = [f.problem for f in verify(data).findings if f.step == "manifest"]
-    assert any(said in problem for problem in problems)
 
 
 def test_it_goes_on_after_the_first_finding(data):
