@@ -2,13 +2,15 @@
 
 A probe is two short trainings by `benchmark.part`, with a clock in the place of the bars. The first
 meets a cold process and is stopped after its first steps, which leaves a checkpoint; the second
-runs to its end, on the real images and through all stages, with few steps of each. What the first
-took longer is what only the first run of a method in a process takes.
+runs to its end, on the real images and through all stages, with as many steps of each as fill some
+seconds. What the first took longer is what only the first run of a method in a process takes.
 """
 
 import json
+import math
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
@@ -34,6 +36,8 @@ from dataset_builders.errors import UsageError
 RESULT = "probe.json"  # in the folder of a probe
 EVERY = {"cuda": 2 * WARM_UP, "cpu": 1}  # steps between two looks at the clock; the first warm up
 STEPS = {"cuda": 8 * WARM_UP, "cpu": 8}  # of a stage, at least
+SECONDS = 5.0  # of a stage: what else the machine does for a moment should not be taken for all
+LOOKS = 3  # at the clock before the first training is stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +157,14 @@ def probe(plan: Plan, folder: Path, *, start_s: float = 0.0, cold_s: float = 0.0
     cold_s += time.perf_counter() - began
 
     part, tasks = largest_part(plan)
-    short = _shortened(plan, len(tasks))
-    cold = Clock(plan.device, stop=EVERY[plan.device.type])
+    least = STEPS[plan.device.type]
+    cold = Clock(plan.device, stop=LOOKS * EVERY[plan.device.type])
     with suppress(Interrupted):
-        train_part(short, part, tasks, folder / "cold", cold)
+        train_part(_shortened(plan, tasks, least), part, tasks, folder / "cold", cold)
     checkpoint_s = time.perf_counter() - cold.trained
     warm = Clock(plan.device)
-    train_part(short, part, tasks, folder / "warm", warm)
+    enough = max(least, math.ceil(SECONDS / cold.steady(0)))
+    train_part(_shortened(plan, tasks, enough), part, tasks, folder / "warm", warm)
     close_s = time.perf_counter() - warm.tested
 
     files = folder / "warm" / part
@@ -191,9 +196,14 @@ def largest_part(plan: Plan) -> tuple[str, tuple[str, ...]]:
     return max(plan.parts.items(), key=lambda item: sum(images[task][0] for task in item[1]))
 
 
-def _shortened(plan: Plan, tasks: int) -> Plan:
-    """The same with few steps, one look at the images kept aside, and the weights written."""
-    steps = -(-STEPS[plan.device.type] // tasks)
+def _shortened(plan: Plan, tasks: Collection[str], steps: int) -> Plan:
+    """The same with fewer steps, one look at the images kept aside, and the weights written.
+
+    Not more steps than the run has, if it says how many, but for `STEPS`.
+    """
+    if plan.protocol.steps:
+        steps = min(steps, max(STEPS[plan.device.type], plan.protocol.steps * len(tasks)))
+    steps = -(-steps // len(tasks))
     return replace(
         plan,
         protocol=plan.protocol.with_(steps=steps, validation_every=1.0),

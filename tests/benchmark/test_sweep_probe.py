@@ -94,6 +94,30 @@ def test_a_probe_is_of_what_a_run_does(small_data, tmp_path):
     assert found.memory_mb > 100
 
 
+@pytest.mark.parametrize(
+    ("seconds", "of_run", "least", "most"),
+    # a step takes some milliseconds: many fill a second, but not more than the run has
+    [(0.0, "1000", 8, 8), (1.0, "1000", 9, 1000), (1000.0, "12", 12, 12), (1000.0, "4", 8, 8)],
+)
+def test_a_probe_has_steps_for_some_seconds(
+    small_data, tmp_path, monkeypatch, seconds, of_run, least, most
+):
+    asked = []
+
+    def train_part(plan, *others):
+        asked.append(plan.protocol.steps)
+        return real(plan, *others)
+
+    real = probe_module.train_part
+    monkeypatch.setattr(probe_module, "train_part", train_part)
+    monkeypatch.setattr(probe_module, "SECONDS", seconds)
+    changes = {**small_run(small_data, tmp_path).overrides, "steps": of_run}
+    probe(small_plan(small_data, tmp_path, tasks=("FH",), overrides=changes), tmp_path / "probe")
+    cold, warm = asked
+    assert cold == 8
+    assert least <= warm <= most
+
+
 def test_a_probe_goes_through_all_stages(small_data, tmp_path):
     plan = small_plan(small_data, tmp_path, "stpp", tasks=("FH",))
     found = probe(plan, tmp_path / "probe")
