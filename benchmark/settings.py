@@ -71,8 +71,8 @@ def unprefixed(overrides: Mapping[str, Any], method: str, own: Iterable[str]) ->
 
 def today(config: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a method, of a record of any age, in the names and values of today."""
-    added = _ADDED if _RENAMED.keys() & config.keys() else {}
-    return {**dict(setting_today(name, value) for name, value in config.items()), **added}
+    named = dict(setting_today(name, value) for name, value in config.items())
+    return {**(_ADDED if "uplc" in named else {}), **named}
 
 
 def setting_today(name: str, value: Any) -> tuple[str, Any]:  # noqa: ANN401 - any setting
@@ -80,10 +80,10 @@ def setting_today(name: str, value: Any) -> tuple[str, Any]:  # noqa: ANN401 - a
     return _RENAMED.get(name, name), _REVALUED.get((name, str(value).lower()), value)
 
 
-# ProPL's settings when it had two ways of prompting, and what it then had without saying so
+# ProPL's settings when it had two ways of prompting, and what it had before there was a choice
 _RENAMED = {"calibration": "uplc"}
 _REVALUED = {("prompting", "true"): "pud", ("prompting", "false"): "none"}
-_ADDED = {"noise": "dropout", "sigma": 0.6547}
+_ADDED = {"noise": "dropout", "sigma": 0.6547, "decoder": "p"}
 
 
 def field_names(settings: object) -> list[str]:

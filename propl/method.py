@@ -22,6 +22,7 @@ from propl.passes import dropout, gaussian
 from propl.prompts import blank_features, text_features
 
 NOISES = ("dropout", "gaussian")
+DECODERS = ("p", "s")
 
 
 class ProPL(Method):
@@ -84,8 +85,10 @@ class ProPL(Method):
         noise: str = "dropout"  # or "gaussian", of which the paper's text has one number
         sigma: float = 0.6547  # of Gaussian noise, in root mean squares of v4: (0.3 / 0.7) ** 0.5
         uplc: bool = True  # false: one disturbed pass, uncalibrated
+        decoder: str = "p"  # predicts, as in the released code; the paper does not say which
 
         def __post_init__(self) -> None:
+            choose("decoder", self.decoder, DECODERS)
             choose("prompting", self.prompting, PROMPTINGS)
             choose("noise", self.noise, NOISES)
             if self.perturbations < 1:
@@ -144,7 +147,7 @@ class ProPL(Method):
         return [*skips, dropout(v4, keys, self.config.dropout, passes)]
 
     def predict(self, images: Tensor, tasks: Tensor) -> Tensor:
-        """By decoder P, as the released code evaluates; the paper does not say."""
-        v = self.net.encoder(normalise(images))
-        logits: Tensor = self.net.decoder_p(v, self.net.prompt(tasks))
+        """By one of the decoders; without noise, whichever it is."""
+        decoder = {"p": self.net.decoder_p, "s": self.net.decoder_s}[self.config.decoder]
+        logits: Tensor = decoder(self.net.encoder(normalise(images)), self.net.prompt(tasks))
         return logits.sigmoid()

@@ -42,5 +42,6 @@ def test_settings_of_an_older_record_are_read_in_todays_names(tmp_path):
     (found,) = record.load_all(tmp_path)
     assert found.config == {
         "perturbations": 2, "prompting": "none", "uplc": True, "noise": "dropout", "sigma": 0.6547,
+        "decoder": "p",
     }  # fmt: skip
     assert record.path_of(tmp_path, found.name) == path

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from benchmark.augment import normalise
 from benchmark.losses import bce_dice
 from benchmark.method import Batch, Clock, Setup
 from benchmark.protocol import Protocol
@@ -169,15 +170,23 @@ def test_trained_weights_need_none_and_hold_no_tensor_twice(prompting):
     assert torch.equal(blank.eval().predict(images, tasks), method.eval().predict(images, tasks))
 
 
-def test_prediction_is_decoder_p_s():
-    method = make().eval()
+@pytest.mark.parametrize(
+    ("settings", "other"), [({}, "decoder_s"), ({"decoder": "s"}, "decoder_p")]
+)
+def test_prediction_is_decoder_p_s_or_that_of_the_decoder_asked_for(settings, other):
+    method = make(**settings).eval()
     images, tasks = torch.rand(2, 3, 32, 32), torch.tensor([0, 7])
     before = method.predict(images, tasks)
-    for parameter in method.net.decoder_s.parameters():
+    for parameter in getattr(method.net, other).parameters():
         parameter.data.zero_()
     assert torch.equal(method.predict(images, tasks), before)
     assert before.shape == (2, 1, 32, 32)
     assert 0 <= before.min() <= before.max() <= 1
+    with torch.no_grad():
+        v = method.net.encoder(normalise(images))
+        predicts = getattr(method.net, "decoder_" + method.config.decoder)
+        again = predicts(v, method.net.prompt(tasks)).sigmoid()
+    torch.testing.assert_close(again, before)
 
 
 def test_the_unlabelled_loss_weighs_six_times():
@@ -217,6 +226,9 @@ def test_settings_of_older_records_are_todays():
     assert ProPL.Config(**ablation) == ProPL.Config(prompting="none", uplc=False)
     for config in (ProPL.Config(), ProPL.Config(prompting="dodnet", noise="gaussian", sigma=0.1)):
         assert today(asdict(config)) == asdict(config)
+    for added in ("noise", "sigma", "decoder"):
+        without = {k: v for k, v in asdict(ProPL.Config()).items() if k != added}
+        assert today(without) == asdict(ProPL.Config())
 
 
 def test_bce_dice_of_a_perfect_and_an_inverted_prediction():
