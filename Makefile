@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data
 BUDGET ?= 25m
+PRESET ?= paper
 
 .PHONY: install demo test check slow toy clean \
 	bench bench-build bench-verify bench-metrics bench-views bench-evaluate bench-propl bench-scan \
@@ -67,7 +68,7 @@ bench-reuse: install  ## many runs in one process against a process each: make b
 	$(BIN)/python -m benchmark.bench.reuse --method propl --data $(DATA)
 
 results-gpu: install  ## what is to be run on a GPU, as far as BUDGET goes; again to go on
-	$(BIN)/python results/gpu.py --data $(DATA) --budget $(BUDGET)
+	$(BIN)/python results/gpu.py --data $(DATA) --budget $(BUDGET) --preset $(PRESET)
 
 bench: bench-build bench-metrics bench-views bench-evaluate bench-propl bench-scan  ## all of them
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.networks.segnet import CLASSES
 from baselines.semi import SemiSupervised, first_epochs
@@ -18,6 +17,7 @@ from benchmark.augment import standardise
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import beta, derive, stable_key, uniform
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import Pseudo, evaluating, kept_shares, masked_ce, pseudo
 from benchmark.views.boxes import centred_boxes, paste
@@ -80,7 +80,7 @@ class AugSeg(SemiSupervised):
         )
         kept = conf >= self.config.tau
         return {
-            "loss_x": F.cross_entropy(pred_x.float(), y_x),
+            "loss_x": cross_entropy(pred_x.float(), y_x),
             "loss_u": masked_ce(pred_s, label, kept),
             **kept_shares(kept, label),
         }

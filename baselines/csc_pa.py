@@ -19,6 +19,7 @@ from baselines.semi import SemiSupervised
 from benchmark.augment import standardise
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
+from benchmark.losses import cross_entropy
 from benchmark.method import Backward, Batch, Clock, Setup, plain_backward
 from benchmark.pseudo import below_percentile, kept_shares, masked_ce, pseudo
 from dataset_builders.errors import UsageError
@@ -273,7 +274,7 @@ def _joined(images: Tensor, pair: Tensor | None) -> Tensor:
 
 
 def _supervised(x: Maps, y_x: Tensor) -> Tensor:
-    return F.cross_entropy(enlarge(x.logits).float(), y_x)
+    return cross_entropy(enlarge(x.logits).float(), y_x)
 
 
 def _right(x: Maps, y_x: Tensor) -> Tensor:

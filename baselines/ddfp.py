@@ -28,6 +28,7 @@ from benchmark.augment import standardise, strong
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import kept_shares, masked_ce, pseudo
 from benchmark.views.boxes import paste
@@ -124,7 +125,7 @@ class DDFP(SemiSupervised):
             pred_r = self.net.decode(f_u + r)
         y = thin(torch.cat((y_x, torch.full_like(u.label, UNLABELLED))))
         return {
-            "loss_x": F.cross_entropy(pred_x.float(), y_x),
+            "loss_x": cross_entropy(pred_x.float(), y_x),
             "loss_u": began * 0.5 * masked_ce(pred_u, mixed.label, kept, over="kept"),
             "loss_r": began * 0.5 * masked_ce(pred_r, mixed.label, kept, over="kept"),
             "flow": self.learn_density(rows(v), y.flatten(), batch.key_u[:1], clock),

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from baselines.semi import SemiSupervised
 from benchmark.augment import standardise, strong
 from benchmark.fidelity import Fidelity
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock
 from benchmark.pseudo import evaluating, kept_shares, masked_ce, pseudo
 from benchmark.views.boxes import boxes, paste
@@ -66,7 +66,7 @@ class FixMatch(SemiSupervised):
         u = pseudo(pred_w).paste(donor, box)
         kept = u.conf >= self.config.tau
         return {
-            "loss_x": F.cross_entropy(pred_x.float(), y_x) / 2,
+            "loss_x": cross_entropy(pred_x.float(), y_x) / 2,
             "loss_u": masked_ce(pred_s, u.label, kept) / 2,
             **kept_shares(kept, u.label),
         }

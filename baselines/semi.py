@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.networks.segnet import DeepLabSegNet, SegNet, UNetSegNet
 from benchmark.augment import standardise, weak
 from benchmark.keys import derive, stable_key, uniform
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Method, Setup
 from benchmark.settings import choose
 from benchmark.views.boxes import half_boxes
@@ -56,7 +56,7 @@ class SemiSupervised(Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         img_x, y_x = self.weak_x(batch)
-        return {"loss_x": F.cross_entropy(self.net(standardise(img_x)).float(), y_x)}
+        return {"loss_x": cross_entropy(self.net(standardise(img_x)).float(), y_x)}
 
     def weak_x(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Weak views (B, C, H, W) in [0, 1] of the labelled images, and labels (B, H, W) int64."""

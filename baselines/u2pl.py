@@ -19,6 +19,7 @@ from benchmark.augment import standardise
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import evaluating, kept_shares, masked_ce, pseudo, quantile
 from benchmark.views.boxes import paste
@@ -136,7 +137,7 @@ class U2PL(SemiSupervised):
         started = clock.step >= first_epochs(1, clock.total)
         weight = started * self.config.weight
         return {
-            "loss_x": F.cross_entropy(pred_x.float(), y_x),
+            "loss_x": cross_entropy(pred_x.float(), y_x),
             "loss_u": started * masked_ce(pred_u, u.label, kept, over="kept_scaled"),
             "contrast": weight * self.contrast(pixels, batch.key_u[:1], started),
             **kept_shares(kept, u.label),

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.semi import SemiSupervised
 from benchmark.augment import standardise, strong
 from benchmark.ema import Ema
 from benchmark.fidelity import Fidelity
 from benchmark.keys import derive, stable_key, uniforms
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Setup
 from benchmark.pseudo import Pseudo, evaluating, kept_shares, masked_ce, pseudo, squared_dice
 from benchmark.views.boxes import boxes, paste
@@ -126,7 +126,7 @@ class UniMatch(SemiSupervised):
 
     def loss_x(self, logits: Tensor, y: Tensor) -> Tensor:
         """Of labelled images: logits (B, 2, S, S), labels (B, S, S)."""
-        ce = F.cross_entropy(logits.float(), y)
+        ce = cross_entropy(logits.float(), y)
         return (ce + squared_dice(logits, y)) / 2 if self.config.dice else ce
 
     def loss_u(self, logits: Tensor, u: Pseudo) -> Tensor:

@@ -19,6 +19,7 @@ from baselines.networks.univ_full import LABELS
 from baselines.networks.univ_full import UnivFull as Network
 from benchmark.augment import normalise, stable_key, weak_input
 from benchmark.fidelity import Fidelity
+from benchmark.losses import cross_entropy
 from benchmark.method import Batch, Clock, Method, Setup
 
 
@@ -91,7 +92,7 @@ class UnivFull(Method):
         h = entropy(similar).mean(dim=(2, 3))  # (U, K)
         others = max(len(self.setup.tasks) - 1, 1)
         return {
-            "loss_x": F.cross_entropy(scores, mask_x[:, 0].long()),
+            "loss_x": cross_entropy(scores, mask_x[:, 0].long()),
             "cross": self.config.alpha * ((h * (1 - own)).sum(dim=1) / others).mean(),
             "within": self.config.beta * (h * own).sum(dim=1).mean(),
         }

@@ -35,6 +35,20 @@ def bce_and_dice(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
     }
 
 
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean over all pixels.
+
+    Where torch must be deterministic it refuses its own mean of maps on a GPU, not that of ours.
+
+    Args:
+        logits: (B, C, H, W).
+        label: (B, H, W) int64.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        return F.cross_entropy(logits, label, reduction="none").mean()
+    return F.cross_entropy(logits, label)
+
+
 def _whole(values: Tensor) -> Tensor:
     """In fp32 if it was less: sums over an image lose their last digits in 8 bits of mantissa."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

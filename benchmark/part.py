@@ -66,6 +66,7 @@ def train_part(
         TrainingError: training went wrong; the last checkpoint is from before.
     """
     if plan.device.type == "cuda":
+        torch.cuda.init()  # else a device with a number is not known yet
         torch.cuda.reset_peak_memory_stats(plan.device)
     training = _Training(plan, part, tasks, folder / f"{part}.checkpoint.safetensors", progress)
     execution = training.run()

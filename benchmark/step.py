@@ -8,6 +8,7 @@ the batch, views, forward, backward, optimiser, moving averages. Whatever change
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Stepper:
             group["lr"] = torch.zeros((), device=device)
         self._number = torch.zeros((), dtype=torch.int64, device=device)
         recorded = execution.graph and method.capturable
-        self._recording = Recording(self._update, device) if recorded else None
+        self._recording = Recording(device) if recorded else None
 
     @property
     def execution(self) -> Execution:
@@ -87,7 +88,9 @@ class Stepper:
         if not self.method.capturable:
             return self._update(x, u, step)
         self._number.fill_(step)
-        return (self._recording or self._update)(x, u, self._number)
+        if self._recording is None:
+            return self._update(x, u, self._number)
+        return self._recording(self._update, x, u, self._number)
 
     @property
     def _before(self) -> int:
@@ -109,51 +112,64 @@ class Recording:
     done that an unrecorded training would not do, and the results are the same.
 
     Args:
-        function: reads nothing that changes but its arguments and what stays in place.
         device: a CUDA device.
 
     Attributes:
+        broken: whether a recording failed in this process, but for want of memory. CUDA may then
+            go on recording what others do: nothing on a GPU should be done by it any more.
         possible: whether memory sufficed; if not, every call is a plain one.
     """
 
-    def __init__(self, function: Callable[..., dict[str, Tensor]], device: torch.device) -> None:
+    broken: ClassVar[bool] = False
+
+    def __init__(self, device: torch.device) -> None:
         self.possible = True
-        self._function = function
         self._stream = torch.cuda.Stream(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._result: dict[str, Tensor] = {}
         self._calls = 0
 
-    def __call__(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """What the function returns for the inputs; a graph returns the same tensors every time."""
+    def __call__(
+        self, function: Callable[..., dict[str, Tensor]], *inputs: Tensor
+    ) -> dict[str, Tensor]:
+        """What the function returns for the inputs; a graph returns the same tensors every time.
+
+        Args:
+            function: the same in every call; reads nothing that changes but the inputs and what
+                stays in place. It is not kept: whoever has the recording may be what it is of.
+            inputs: of the same shapes in every call.
+        """
         if not self._inputs:
             self._inputs = tuple(given.clone() for given in inputs)
         for kept, given in zip(self._inputs, inputs, strict=True):
             kept.copy_(given)
         self._calls += 1
         if self._calls > WARM_UP and self.possible and self._graph is None:
-            self._record()
+            self._record(function)
         if self._graph is None:
-            return self._aside()
+            return self._aside(function)
         self._graph.replay()
         return self._result
 
-    def _aside(self) -> dict[str, Tensor]:
+    def _aside(self, function: Callable[..., dict[str, Tensor]]) -> dict[str, Tensor]:
         here = torch.cuda.current_stream()
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
-            result = self._function(*self._inputs)
+            result = function(*self._inputs)
         here.wait_stream(self._stream)
         return result
 
-    def _record(self) -> None:
+    def _record(self, function: Callable[..., dict[str, Tensor]]) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                self._result = self._function(*self._inputs)
+                self._result = function(*self._inputs)
         except torch.OutOfMemoryError as error:
             self.possible = False
             logger.warning("steps are not recorded as a graph: %s", brief(error))
+        except BaseException:
+            Recording.broken = True
+            raise
         else:
             self._graph = graph

@@ -2,7 +2,8 @@
 
     python results/gpu.py --data data --budget 25m
 
-Call it again and it goes on: what has a record is done, what has a checkpoint is resumed.
+Call it again and it goes on: what has a record is done, what has a checkpoint is resumed. Speed is
+measured method by method, each in a process and a file of its own.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmark.commands.selection import seconds_in
 from benchmark.methods import METHODS
+from benchmark.protocol import PRESETS
 from benchmark.resolve import method_class
 from dataset_builders.errors import UsageError
 
@@ -55,35 +58,45 @@ def can_share(name: str) -> bool:
     return "packaged" in kind.weights and not kind.from_scratch(kind.Config())
 
 
-def stages(results: Path, data: Path) -> Iterator[Stage]:
-    """In order. The shared encoder comes first: it is the fair comparison of methods."""
-    for precision, more in (("fp32", ()), ("bf16", ("--compile",))):
-        out = results / f"bench_{precision}.json"
-        words = ("bench", "--all", "--precision", precision, *more, "--out", str(out))
-        yield Stage(f"speed, {precision}", words, out)
-    pack = results / "bench_pack.json"
+def stages(results: Path, data: Path, preset: str = "paper") -> Iterator[Stage]:
+    """In order. The shared encoder comes first: it is the fair comparison of methods.
+
+    Args:
+        results: where records and measurements go.
+        data: built data set.
+        preset: of the trainings; speed is always that of `paper`.
+    """
+    yield from speeds(results, "fp32")
+    yield from speeds(results, "bf16", "--compile")
+    pack = results / "bench/pack.json"
     words = ("bench", "--method", "unet", "--method", "propl", "--pack", "1,2,4")
     yield Stage("runs at a time", (*words, "--out", str(pack)), pack)
-    yield from sweeps("ProPL", results, data, tables="1-3", methods=("propl",))
-    yield from sweeps("its ablations", results, data, tables="4-6", methods=("propl",))
+    several = partial(sweeps, results=results, data=data, preset=preset)
+    yield from several("ProPL", tables="1-3", methods=("propl",))
+    yield from several("its ablations", tables="4-6", methods=("propl",))
     for number in (1, 3, 4):  # 2 is the default
         own = (f"propl.perturbations={number}",)
-        yield from sweeps(
-            f"N = {number}", results, data, tables="1-3", methods=("propl",), settings=own
-        )
-    yield from sweeps("the main rivals", results, data, tables="1-3", methods=FIRST)
-    yield from sweeps("all methods", results, data, tables="1-3", methods=tuple(METHODS))
+        yield from several(f"N = {number}", tables="1-3", methods=("propl",), settings=own)
+    yield from several("the main rivals", tables="1-3", methods=FIRST)
+    yield from several("all methods", tables="1-3", methods=tuple(METHODS))
     for seed in ("1", "2"):
-        yield from sweeps(
-            f"seed {seed}", results, data, tables="1-6", methods=tuple(METHODS), seeds=seed
-        )
+        yield from several(f"seed {seed}", tables="1-6", methods=tuple(METHODS), seeds=seed)
+
+
+def speeds(results: Path, precision: str, *more: str) -> Iterator[Stage]:
+    """The speed of each method. What one breaks on a GPU, no other meets."""
+    for name in METHODS:
+        out = results / f"bench/{precision}/{name}.json"
+        words = ("bench", "--method", name, "--precision", precision, *more, "--out", str(out))
+        yield Stage(f"speed of {name}, {precision}", words, out)
 
 
 def sweeps(
     name: str,
+    *,
     results: Path,
     data: Path,
-    *,
+    preset: str,
     tables: str,
     methods: tuple[str, ...],
     settings: tuple[str, ...] = (),
@@ -96,7 +109,8 @@ def sweeps(
         yield Stage(
             f"{name}, {folder} encoder",
             ("sweep", "--tables", tables, "--methods", ",".join(which), "--seeds", seeds, *given,
-             "--data", str(data), "--results", str(results / folder), "--no-weights", "--retry"),
+             "--preset", preset, "--data", str(data), "--results", str(results / folder),
+             "--no-weights", "--retry"),
         )  # fmt: skip
 
 
@@ -106,6 +120,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="built data set")
     parser.add_argument("--results", type=Path, default=Path("results/gpu"))
     parser.add_argument("--budget", default="25m", help="90s, 25m, 8h")
+    parser.add_argument(
+        "--preset", default="paper", choices=PRESETS, help="of the trainings; one a folder"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only print the commands")
     asked = parser.parse_args()
     try:
@@ -113,7 +130,7 @@ def main() -> int:
     except UsageError as error:
         parser.error(str(error))
     worst = 0
-    for stage in stages(asked.results, asked.data):
+    for stage in stages(asked.results, asked.data, asked.preset):
         if asked.dry_run:
             print(f"# {stage.name}\nusbench {shlex.join(stage.words)}")
             continue

@@ -79,16 +79,28 @@ def called(monkeypatch, *words, code=0, seconds=0.0):
 def test_a_budget_is_dealt_out_until_it_is_spent(monkeypatch, tmp_path):
     code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=200)
     assert code == 0
-    assert [words[-1] for words in ran[:2]] == ["600", "400"]
-    assert "--pack" in ran[2]
-    assert len(ran) == 3
-    (tmp_path / "bench_fp32.json").write_text('{"not_begun": []}')
+    assert [words[-1] for words in ran] == ["600", "400", "200"]
+    assert [words[words.index("--method") + 1] for words in ran] == list(METHODS)[:3]
+    for name in list(METHODS)[:2]:
+        out = tmp_path / f"bench/fp32/{name}.json"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text('{"not_begun": []}')
     code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=599)
-    assert [words[0] for words in ran] == ["bench"]
-    assert "bf16" in ran[0]
-    (tmp_path / "bench_fp32.json").write_text('{"not_begun": ["propl"]}')
+    assert [words[:3] for words in ran] == [["bench", "--method", list(METHODS)[2]]]
+    out.write_text('{"not_begun": ["pspnet"]}')
     code, ran = called(monkeypatch, "--budget", "10m", "--results", tmp_path, seconds=599)
-    assert "fp32" in ran[0]
+    assert [words[:3] for words in ran] == [["bench", "--method", list(METHODS)[1]]]
+
+
+def test_the_preset_is_that_of_the_trainings():
+    for preset in ("paper", "mini"):
+        asked = [
+            options(stage)
+            for stage in gpu_list.stages(Path("results/gpu"), Path("data"), preset)
+            if "--pack" not in stage.words
+        ]
+        assert {own["preset"] for own in asked if "tables" in own} == {preset}
+        assert {own["preset"] for own in asked if "tables" not in own} == {"paper"}
 
 
 def test_what_cannot_begin_ends_it_and_a_run_that_fails_does_not(monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ from benchmark.bench.step import StepBench, measure
 from benchmark.files import replacing
 from benchmark.methods import METHODS
 from benchmark.resolve import Plan, Request, resolve
+from benchmark.step import Recording
 from dataset_builders.errors import UsageError
 
 FORMAT = 1
@@ -89,6 +90,10 @@ def bench(
         except Exception as error:  # whatever it is, it is this method's
             report.failed[name] = _reason(error)
             say(f"  failed: {report.failed[name]}")
+        if Recording.broken:
+            report.not_begun = tuple(plans)[place + 1 :]
+            say("what is left needs another process: this one's CUDA graphs are broken")
+            break
         _forget(plan.device)
         report.seconds = time.monotonic() - began
         if out is not None:

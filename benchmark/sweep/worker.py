@@ -31,7 +31,7 @@ def log_of(queue: Path, name: str) -> Path:
 
 
 def work(path: Path, parent: int | None = None) -> int:
-    """Do jobs until none waits, or until nobody waits for them.
+    """Do jobs until none waits, until nobody waits for them, or until a failure spoilt the device.
 
     Args:
         path: of the queue.
@@ -54,6 +54,8 @@ def work(path: Path, parent: int | None = None) -> int:
         else:
             queue.finish(entry.name, worker)
         done += 1
+        if _is_broken():
+            break
     return done
 
 
@@ -77,6 +79,13 @@ def perform(spec: str) -> str:
         traceback.print_exc()
         return "\n".join(traceback.format_exc().strip().splitlines()[-_TOLD:])
     return ""
+
+
+def _is_broken() -> bool:
+    """Whether the next job needs another process; whoever looks after this one starts it."""
+    from benchmark.step import Recording
+
+    return Recording.broken
 
 
 @contextmanager

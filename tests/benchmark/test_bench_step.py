@@ -22,6 +22,7 @@ from benchmark.bench.sides import Ours, PlainLoop, take_turns
 from benchmark.commands.bench import bench
 from benchmark.methods import METHODS, Entry
 from benchmark.resolve import Request, resolve
+from benchmark.step import Recording
 
 CPU = torch.device("cpu")
 TINY = {"weights": "none", "encoder": "test_efficientnet", "size": "32", "batch": "2"}
@@ -161,6 +162,22 @@ def test_no_method_is_begun_when_the_budget_is_spent(monkeypatch, tmp_path):
     assert (list(report.methods), report.not_begun) == (["a", "b"], ("c",))
     written = json.loads((tmp_path / "bench.json").read_text())
     assert (written["not_begun"], written["seconds"]) == (["c"], 120)
+
+
+def test_no_method_is_begun_after_a_recording_broke(monkeypatch):
+    def breaks(plan, rates, steps):
+        if plan.request.method == "b":
+            Recording.broken = True
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return plan.request.method
+
+    monkeypatch.setattr(suite, "measure", breaks)
+    monkeypatch.setattr(Recording, "broken", False)
+    for name in "abc":
+        monkeypatch.setitem(METHODS, name, METHODS["unet"])
+    requests = {name: Request(method=name, split="1_4", overrides=TINY) for name in "abc"}
+    report = suite.bench(requests)
+    assert (list(report.methods), list(report.failed), report.not_begun) == (["a"], ["b"], ("c",))
 
 
 def test_what_was_measured_is_written_before_the_next_begins(monkeypatch, tmp_path):

@@ -1,17 +1,21 @@
 """A step done one operation after another, and the same step recorded."""
 
+import gc
+import weakref
 from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
+import toy_method
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from toy_method import REFERENCE, STEPS, Toy, make_batches, make_method, make_protocol, training
 
 from baselines.unet import UNet
 from benchmark.execution import Execution
+from benchmark.guard import TrainingError
 from benchmark.method import Clock
-from benchmark.step import WARM_UP, Stepper, rate_at
+from benchmark.step import WARM_UP, Recording, Stepper, rate_at
 from benchmark.train import make_optimizer
 from propl.method import ProPL
 
@@ -160,6 +164,38 @@ def test_without_memory_for_a_graph_steps_are_done_plainly(tape, monkeypatch, ca
     assert same_weights(method, other)
     assert done == Execution()
     assert caplog.messages == ["steps are not recorded as a graph: CUDA out of memory."]
+
+
+def test_after_another_failure_of_a_recording_the_process_is_not_to_be_used(tape, monkeypatch):
+    @contextmanager
+    def refused(graph, stream):
+        with graph.recording():
+            yield
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", refused)
+    monkeypatch.setattr(Recording, "broken", False)
+    with pytest.raises(TrainingError, match=r"operation not permitted.*--no-graph"):
+        training(Toy, GRAPH)
+    assert Recording.broken
+
+
+def test_a_stepper_and_its_recording_go_at_once(tape):
+    """What they hold on a device must not wait for the garbage collector."""
+    protocol = make_protocol()
+    method = make_method(Toy, protocol)
+    optimizer = toy_method.make_optimizer(method, protocol)  # the tape's, which keeps no stepper
+    stepper = Stepper(method, make_batches(Toy), optimizer, protocol, STEPS, GRAPH)
+    for step in range(STEPS):
+        stepper(step)
+    assert tape
+    gone = weakref.ref(stepper)
+    gc.disable()
+    try:
+        del stepper
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @needs_gpu

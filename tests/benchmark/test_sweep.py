@@ -20,6 +20,7 @@ from benchmark.cli import app
 from benchmark.progress import Standing
 from benchmark.report import write_all
 from benchmark.run import run
+from benchmark.step import Recording
 from benchmark.sweep import embedded, worker
 from benchmark.sweep import queue as queue_module
 from benchmark.sweep.embedded import Slot, Workers, slots_here
@@ -47,6 +48,18 @@ def test_one_process_makes_the_records_of_many(small_data, tmp_path):
         alone = run(replace(request, results=tmp_path / "alone"))
         name = record.load(alone).name
         assert_same(record.path_of(tmp_path / "sweep", name), alone)
+
+
+def test_a_process_whose_graphs_are_broken_takes_no_other_job(small_data, tmp_path, monkeypatch):
+    def runs(request):
+        Recording.broken = True
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("benchmark.run.run", runs)
+    monkeypatch.setattr(Recording, "broken", False)
+    queue = queue_of(tmp_path, [small_run(small_data, tmp_path, seed=seed) for seed in range(2)])
+    assert work(queue.path) == 1
+    assert list(states(queue).values()) == [FAILED, WAITING]
 
 
 def test_a_job_that_fails_leaves_the_others_and_its_words(small_data, tmp_path, monkeypatch):
