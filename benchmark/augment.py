@@ -81,8 +81,9 @@ def _placed(keys: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     limit = math.radians(protocol.rotation)
     angle = between(turn, -limit, limit)
     scale = between(size, protocol.scale_low, protocol.scale_high)
-    as_it_is = moved >= protocol.view_share
-    angle, scale = torch.where(as_it_is, 0.0, angle), torch.where(as_it_is, 1.0, scale)
+    if protocol.view_share < 1:
+        as_it_is = moved >= protocol.view_share
+        angle, scale = torch.where(as_it_is, 0.0, angle), torch.where(as_it_is, 1.0, scale)
     # the matrix maps output to input, so enlarging by `scale` divides by it
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     matrices = torch.stack((cos, -sin, sin, cos), 1).view(-1, 2, 2)

@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmark.dataset import Images
 from benchmark.keys import stable_key, step_keys
 from benchmark.method import Batch
+from benchmark.tracing import traced
 
 
 class Stream:
@@ -133,6 +134,9 @@ def pack_masks(masks: NDArray[np.uint8]) -> Tensor:
 def unpack_masks(packed: Tensor, size: int) -> Tensor:
     """Masks (B, 1, S, S) of packed ones (B, ceil(S * S / 8)), both uint8, on their device."""
     device = packed.device
+    if device.type == "cpu" and not traced(packed):
+        pixels = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=size * size))
+        return pixels.view(-1, 1, size, size)
     # for each byte its eight pixels as the bytes of one integer: one read and write for eight
     bits = torch.arange(256, device=device)[:, None] >> torch.arange(7, -1, -1, device=device)
     eight = (bits & 1).to(torch.uint8).view(torch.int64)[:, 0]

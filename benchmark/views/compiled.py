@@ -3,8 +3,13 @@
 torch's own operations go over the whole batch once for every term; these go over an image while it
 is in the cache. Values are those of the tensor operations, in `warp`, `intensity` and
 `benchmark.augment`, to 1e-5, and nothing is reassociated: they are the same on every processor.
-What traces a program (`torch.compile`, fake tensors) sees an operator, not its loops.
+What traces a program (`torch.compile`, fake tensors) sees an operator, not its loops; all else
+calls the loops: to hand a batch to an operator takes torch a tenth of the time that they take.
 """
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +17,12 @@ import torch
 from torch import Tensor
 
 from benchmark.jit import COMPILED, jit
+from benchmark.tracing import traced
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Words = npt.NDArray[np.uint32]
+Pairs = npt.NDArray[np.uint64]  # of words: of an image, and of its mask
 
 RADIUS = 6  # px that a blur reaches; a constant, so that its loops are unrolled
 
@@ -42,18 +49,36 @@ def _frame(plane: Bytes, framed: Bytes) -> None:
 
 
 @jit
-def _join_corners(framed: Bytes, corners: Words) -> None:
-    """Join each pixel with its right, lower and lower right neighbours, lowest byte first.
+def _joined(upper: Bytes, lower: Bytes, x: int) -> np.uint32:
+    """A pixel with its right, lower and lower right neighbours, lowest byte first."""
+    top = np.uint32(upper[x]) | (np.uint32(upper[x + 1]) << ONE_BYTE)
+    return top | (np.uint32(lower[x]) << TWO_BYTES) | (np.uint32(lower[x + 1]) << THREE_BYTES)
 
-    One read then serves a bilinear value. Both are of one shape; the last row and column of
-    `corners` are left as they are.
+
+@jit
+def _join_corners(framed: Bytes, corners: Words) -> None:
+    """Join each pixel with its neighbours: one read then serves a bilinear value.
+
+    Both are of one shape; the last row and column of `corners` are left as they are.
     """
     for y in range(framed.shape[0] - 1):
         upper, lower, out = framed[y], framed[y + 1], corners[y]
         for x in range(framed.shape[1] - 1):
-            top = np.uint32(upper[x]) | (np.uint32(upper[x + 1]) << ONE_BYTE)
-            bottom = (np.uint32(lower[x]) << TWO_BYTES) | (np.uint32(lower[x + 1]) << THREE_BYTES)
-            out[x] = top | bottom
+            out[x] = _joined(upper, lower, x)
+
+
+@jit
+def _join_both(framed: Bytes, mask: Bytes, corners: Words) -> None:
+    """As `_join_corners`, of image and mask in turn, in a row of twice the width.
+
+    One read of 64 bits then serves both.
+    """
+    for y in range(framed.shape[0] - 1):
+        upper, lower, out = framed[y], framed[y + 1], corners[y]
+        upper_mask, lower_mask = mask[y], mask[y + 1]
+        for x in range(framed.shape[1] - 1):
+            out[2 * x] = _joined(upper, lower, x)
+            out[2 * x + 1] = _joined(upper_mask, lower_mask, x)
 
 
 @jit
@@ -106,35 +131,40 @@ def _origins(
 
 
 @jit
-def _take(flat: Words, places: Words, taken: Words) -> None:
+def _take(flat: Words | Pairs, places: Words, taken: Words | Pairs) -> None:
     """Read here and there; apart, so that the loops around it take many pixels at a time."""
     for x in range(places.size):
         taken[x] = flat[places[x]]
 
 
 @jit
-def _bilinear(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
-    """A row (W,) of values in [0, 1] from the joined corners around each."""
-    for x in range(around.size):
-        four = around[x]
-        a = np.float32(np.int32(four & BYTE))
-        b = np.float32(np.int32((four >> ONE_BYTE) & BYTE))
-        c = np.float32(np.int32((four >> TWO_BYTES) & BYTE))
-        d = np.float32(np.int32(four >> THREE_BYTES))
-        upper, lower = a + dx[x] * (b - a), c + dx[x] * (d - c)
-        out[x] = (upper + dy[x] * (lower - upper)) * LEVEL
+def _between(four: np.uint32, dx: np.float32, dy: np.float32) -> np.float32:
+    """The value in [0, 1] at a place among four joined corners."""
+    a = np.float32(np.int32(four & BYTE))
+    b = np.float32(np.int32((four >> ONE_BYTE) & BYTE))
+    c = np.float32(np.int32((four >> TWO_BYTES) & BYTE))
+    d = np.float32(np.int32(four >> THREE_BYTES))
+    upper, lower = a + dx * (b - a), c + dx * (d - c)
+    return (upper + dy * (lower - upper)) * LEVEL
 
 
 @jit
-def _nearest(flat: Bytes, places: Words, dx: Floats, dy: Floats, out: Floats) -> None:
-    """A row (W,) of pixels as they are; `flat` is a frame, laid flat, `places` are written over."""
-    pitch = np.uint32(places.size + 2 * EDGE)
-    for x in range(places.size):
-        right = ONE_PIXEL if dx[x] >= HALF else NONE
-        down = pitch if dy[x] >= HALF else NONE
-        places[x] += right + down
-    for x in range(places.size):
-        out[x] = np.float32(np.int32(flat[places[x]]))
+def _bilinear(around: Words, dx: Floats, dy: Floats, out: Floats) -> None:
+    """A row (W,) of values in [0, 1] from the joined corners around each."""
+    for x in range(around.size):
+        out[x] = _between(around[x], dx[x], dy[x])
+
+
+@jit
+def _bilinear_and_nearest(
+    around: Words, dx: Floats, dy: Floats, values: Floats, nearest: Floats
+) -> None:
+    """A row of an image as `_bilinear`, of its mask as it is; around (2 * W,) of `_join_both`."""
+    for x in range(dx.size):
+        values[x] = _between(around[2 * x], dx[x], dy[x])
+        right = ONE_BYTE if dx[x] >= HALF else NONE
+        down = TWO_BYTES if dy[x] >= HALF else NONE
+        nearest[x] = np.float32(np.int32((around[2 * x + 1] >> (right + down)) & BYTE))
 
 
 @jit
@@ -158,23 +188,14 @@ def _normalise(plane: Floats, least: np.float32, normalised: Floats) -> None:
 
 
 @jit
-def _warp(
-    images: Bytes,
-    masks: Bytes,
-    matrices: Floats,
-    least: np.float32,
-    warped_images: Floats,
-    warped_masks: Floats,
-) -> None:
-    """Images and masks (N, C, H, W), warped ones of the same shapes; N may be 0 for masks.
+def _warp(images: Bytes, matrices: Floats, least: np.float32, warped: Floats) -> None:
+    """Images (N, C, H, W), warped ones of the same shape.
 
-    Images are normalised, while they are in the cache, if `least` is not 0.
+    They are normalised, while they are in the cache, if `least` is not 0.
     """
     count, channels, height, width = images.shape
     framed = np.zeros((height + 2 * EDGE, width + 2 * EDGE), np.uint8)
     corners = np.zeros((channels, framed.size), np.uint32)
-    mask = np.zeros_like(framed)
-    flat_mask = mask.reshape(mask.size)
     places, around = np.empty(width, np.uint32), np.empty(width, np.uint32)
     dx, dy = np.empty(width, np.float32), np.empty(width, np.float32)
     along = np.empty((2, width), np.float32)
@@ -183,15 +204,51 @@ def _warp(
         for c in range(channels):
             _frame(images[n, c], framed)
             _join_corners(framed, corners[c].reshape(framed.shape))
-        if len(masks):
-            _frame(masks[n, 0], mask)
         for y in range(height):
             _origins(matrices[n], along, y, height, places, dx, dy)
             for c in range(channels):
                 _take(corners[c], places, around)
+                _bilinear(around, dx, dy, warped[n, c, y])
+        if least:
+            for c in range(channels):
+                _normalise(warped[n, c], least, warped[n, c])
+
+
+@jit
+def _warp_both(
+    images: Bytes,
+    masks: Bytes,
+    matrices: Floats,
+    least: np.float32,
+    warped_images: Floats,
+    warped_masks: Floats,
+) -> None:
+    """As `_warp`, with masks (N, 1, H, W), which are read with the first channel."""
+    count, channels, height, width = images.shape
+    framed = np.zeros((height + 2 * EDGE, width + 2 * EDGE), np.uint8)
+    mask = np.zeros_like(framed)
+    both = np.zeros(framed.shape, np.uint64)
+    others = np.zeros((channels - 1, framed.size), np.uint32)
+    places, around = np.empty(width, np.uint32), np.empty(width, np.uint32)
+    around_both = np.empty(width, np.uint64)
+    dx, dy = np.empty(width, np.float32), np.empty(width, np.float32)
+    along = np.empty((2, width), np.float32)
+    for n in range(count):
+        _along_row(matrices[n], along)
+        _frame(images[n, 0], framed)
+        _frame(masks[n, 0], mask)
+        _join_both(framed, mask, both.view(np.uint32))
+        for c in range(1, channels):
+            _frame(images[n, c], framed)
+            _join_corners(framed, others[c - 1].reshape(framed.shape))
+        for y in range(height):
+            _origins(matrices[n], along, y, height, places, dx, dy)
+            _take(both.reshape(both.size), places, around_both)
+            first, mask_row = warped_images[n, 0, y], warped_masks[n, 0, y]
+            _bilinear_and_nearest(around_both.view(np.uint32), dx, dy, first, mask_row)
+            for c in range(1, channels):
+                _take(others[c - 1], places, around)
                 _bilinear(around, dx, dy, warped_images[n, c, y])
-            if len(masks):
-                _nearest(flat_mask, places, dx, dy, warped_masks[n, 0, y])
         if least:
             for c in range(channels):
                 _normalise(warped_images[n, c], least, warped_images[n, c])
@@ -255,7 +312,35 @@ def _empty(like: Tensor) -> Tensor:
     return like.new_empty(like.shape, dtype=torch.float32)
 
 
-@torch.library.custom_op("usbench::warp", mutates_args=(), device_types="cpu")
+def _operator(function: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, as torch's operator `usbench::NAME` where a program is traced.
+
+    Args:
+        function: of real tensors, of which the first tells whether a program is traced.
+        fake: gives tensors of the same shapes, for a tracer.
+    """
+    name = f"usbench::{function.__name__}"
+    operator = torch.library.custom_op(name, function, mutates_args=(), device_types="cpu")
+    operator.register_fake(fake)
+
+    @wraps(function)
+    def call(images: Tensor, *others: object) -> object:
+        return (operator if traced(images) else function)(images, *others)
+
+    return call
+
+
+def _same_shapes(
+    images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    return _empty(images), _empty(masks)
+
+
+def _same_shape(planes: Tensor, _: Tensor | float) -> Tensor:
+    return _empty(planes)
+
+
+@partial(_operator, fake=_same_shapes)
 def warp(
     images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -264,14 +349,18 @@ def warp(
     Masks are uint8 or float32 (B, 1, S, S), or (0, 1, S, S) for none. If `least` is not 0, images
     are normalised too, as by `benchmark.augment.normalise`; it is their least deviation.
     """
-    warped = _empty(images), _empty(masks)
-    given = images, masks.to(torch.uint8), matrices
-    pixels, bits, places = (tensor.contiguous().numpy() for tensor in given)
-    _warp(pixels, bits, places, np.float32(least), warped[0].numpy(), warped[1].numpy())
-    return warped
+    warped, warped_masks = _empty(images), _empty(masks)
+    pixels, places = images.contiguous().numpy(), matrices.contiguous().numpy()
+    if len(masks):
+        bits = masks.to(torch.uint8).contiguous().numpy()
+        both = warped.numpy(), warped_masks.numpy()
+        _warp_both(pixels, bits, places, np.float32(least), *both)
+    else:
+        _warp(pixels, places, np.float32(least), warped.numpy())
+    return warped, warped_masks
 
 
-@torch.library.custom_op("usbench::blur_planes", mutates_args=(), device_types="cpu")
+@partial(_operator, fake=_same_shape)
 def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
     """`benchmark.views.intensity.blur` of planes (N, H, W) by taps (N, RADIUS + 1), float32."""
     blurred = _empty(planes)
@@ -279,22 +368,9 @@ def blur_planes(planes: Tensor, taps: Tensor) -> Tensor:
     return blurred
 
 
-@torch.library.custom_op("usbench::normalise_planes", mutates_args=(), device_types="cpu")
+@partial(_operator, fake=_same_shape)
 def normalise_planes(planes: Tensor, least: float) -> Tensor:
     """`benchmark.augment.normalise` of planes (N, H, W) float32; `least` is the least deviation."""
     normalised = _empty(planes)
     _normalise_all(planes.contiguous().numpy(), np.float32(least), normalised.numpy())
     return normalised
-
-
-@warp.register_fake
-def _warp_shapes(
-    images: Tensor, masks: Tensor, matrices: Tensor, least: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    return _empty(images), _empty(masks)
-
-
-@blur_planes.register_fake
-@normalise_planes.register_fake
-def _plane_shapes(planes: Tensor, _: Tensor | float) -> Tensor:
-    return _empty(planes)

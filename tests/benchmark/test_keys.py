@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.keys import beta, derive, stable_key, step_keys, uniform, uniforms
 
@@ -33,6 +34,27 @@ def test_steps_seeds_and_samples_all_change_the_number():
         [uniform(keys(50, seed, step), 0) for seed in range(3) for step in range(3)]
     )
     assert len(torch.unique(several)) == 450
+
+
+class Recorded(TorchDispatchMode):
+    """While it lasts numbers are made by torch's operations, not by NumPy."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+@given(st.integers(0, 2**31), st.integers(0, 2**31), st.integers(1, 5))
+def test_numbers_of_numpy_are_those_of_torch(seed, step, count):
+    def drawn():
+        own = keys(7, seed, step)
+        return own, derive(own, stable_key("other")), uniforms(own.view(7, 1), count)
+
+    by_numpy = drawn()
+    with Recorded():
+        by_torch = drawn()
+    for one, other in zip(by_numpy, by_torch, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
 
 
 def test_the_numbers_are_pinned():

@@ -57,9 +57,10 @@ def test_images_are_those_of_scipy(way, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_masks_are_those_of_scipy(way, size):
-    images, matrices = smooth(6, 1, size), rotations(6)
-    masks = (images > 128).to(torch.uint8)
-    _, warped = warp(images, masks, matrices)
+    images, matrices = smooth(6, 3, size), rotations(6)
+    masks = (images[:, :1] > 128).to(torch.uint8)
+    views, warped = warp(images, masks, matrices)
+    assert torch.equal(views, warp(images, None, matrices)[0])
     assert warped.dtype == torch.float32
     assert set(warped.unique().tolist()) == {0.0, 1.0}
     for view, mask, matrix in zip(warped, masks.numpy(), matrices.double().numpy(), strict=True):
