@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import small_slurm
-from small_runs import TINY, assert_same, small_run
+from small_runs import TINY, assert_same, queue_of, small_run
 
 from benchmark import record
 from benchmark.run import run
 from benchmark.sweep import slurm_engine
 from benchmark.sweep.embedded import Slot
 from benchmark.sweep.engine import WorkerError
-from benchmark.sweep.jobs import Job
 from benchmark.sweep.queue import DONE, RUNNING, WAITING, Queue, Task
 from benchmark.sweep.slurm_engine import TRIES, SlurmWorkers, Supervisor, parameters_of
 from dataset_builders.errors import UsageError
@@ -56,15 +55,6 @@ def queue(tmp_path):
     made.put(Task(f"unet/1_4/seed{seed}", "{}") for seed in range(4))
     yield made
     made.close()
-
-
-def queue_of(results, requests):
-    queue = Queue(results / "sweep.sqlite")
-    queue.put(
-        Task(f"{request.method}/{request.split}/seed{request.seed}", Job("", request).spec)
-        for request in requests
-    )
-    return queue
 
 
 def runs(small_data, results, count, tasks=("FH", "OT"), steps="4"):
