@@ -44,7 +44,8 @@ class Ema(nn.Module):
             step: 0-based, that of the training; () int64 on the device in a recorded step.
             start: the first step that averages.
         """
-        t = torch.as_tensor(step - start, dtype=torch.float32).clamp_min(0)
+        device = next(self.net.parameters()).device  # of a number too: one copy, not one a weight
+        t = torch.as_tensor(step - start, dtype=torch.float32, device=device).clamp_min(0)
         new = 1 - (1 - 1 / (t + 1)).clamp_max(self.decay)  # share of the student
         for slow, fast in zip(self.net.parameters(), student.parameters(), strict=True):
             slow.lerp_(fast, new.to(slow))

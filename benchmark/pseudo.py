@@ -61,6 +61,10 @@ def evaluating(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.train(training)
+        # else older torch goes on with the half-precision weights of `no_grad`: no gradient reaches
+        # the real ones
+        if not torch.compiler.is_compiling():
+            torch.clear_autocast_cache()
 
 
 def masked_ce(

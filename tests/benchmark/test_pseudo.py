@@ -154,3 +154,13 @@ def test_evaluating_leaves_batch_statistics_and_the_mode_as_they_were():
     assert net.training
     assert net[1].training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_labels_in_half_precision_leave_the_gradient_to_what_follows():
+    net = nn.Conv2d(2, 2, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), evaluating(net):
+            net(scores())
+        loss = net(scores()).float().square().mean()
+    loss.backward()
+    assert net.weight.grad.abs().sum() > 0
