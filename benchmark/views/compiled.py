@@ -27,7 +27,7 @@ Pairs = npt.NDArray[np.uint64]  # of words: of an image, and of its mask
 RADIUS = 6  # px that a blur reaches; a constant, so that its loops are unrolled
 
 # A constant is of the kind of what it meets: numba turns uint32 with int64 into int64.
-NONE, ONE_PIXEL = np.uint32(0), np.uint32(1)
+NONE = np.uint32(0)
 BYTE, ONE_BYTE, TWO_BYTES, THREE_BYTES = (np.uint32(n) for n in (255, 8, 16, 24))
 EDGE = np.int32(2)  # px of black around an image
 HALF, ONE, LEVEL = np.float32(0.5), np.float32(1), np.float32(1 / 255)
