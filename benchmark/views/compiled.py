@@ -168,23 +168,32 @@ def _bilinear_and_nearest(
 
 
 @jit
-def _normalise(plane: Floats, least: np.float32, normalised: Floats) -> None:
-    """A plane (H, W) less its mean, over its deviation or `least`; may be in place."""
-    height, width = plane.shape
-    sums = np.zeros(width, np.float32)  # a column each: as many additions at a time
-    for y in range(height):
-        for x in range(width):
+def _mean_and_scale(plane: Floats, least: np.float32) -> tuple[np.float32, np.float32]:
+    """The mean of a plane (H, W), and one over its deviation or `least`."""
+    sums = np.zeros(plane.shape[1], np.float32)  # a column each: as many additions at a time
+    for y in range(plane.shape[0]):
+        for x in range(sums.size):
             sums[x] += plane[y, x]
     mean = np.float32(sums.sum() / plane.size)
     sums[:] = 0
-    for y in range(height):
-        for x in range(width):
+    for y in range(plane.shape[0]):
+        for x in range(sums.size):
             centred = plane[y, x] - mean
             sums[x] += centred * centred
-    scale = ONE / max(np.float32(np.sqrt(sums.sum() / plane.size)), least)
-    for y in range(height):
-        for x in range(width):
-            normalised[y, x] = (plane[y, x] - mean) * scale
+    return mean, ONE / max(np.float32(np.sqrt(sums.sum() / plane.size)), least)
+
+
+@jit
+def _normalise(plane: Floats, least: np.float32) -> None:
+    """A plane (H, W) less its mean, over its deviation or `least`, in place.
+
+    Two arguments that are the same array would cost four times as much: loops take many pixels at
+    a time only where those they read cannot be those they have written.
+    """
+    mean, scale = _mean_and_scale(plane, least)
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            plane[y, x] = (plane[y, x] - mean) * scale
 
 
 @jit
@@ -211,7 +220,7 @@ def _warp(images: Bytes, matrices: Floats, least: np.float32, warped: Floats) ->
                 _bilinear(around, dx, dy, warped[n, c, y])
         if least:
             for c in range(channels):
-                _normalise(warped[n, c], least, warped[n, c])
+                _normalise(warped[n, c], least)
 
 
 @jit
@@ -251,7 +260,7 @@ def _warp_both(
                 _bilinear(around, dx, dy, warped_images[n, c, y])
         if least:
             for c in range(channels):
-                _normalise(warped_images[n, c], least, warped_images[n, c])
+                _normalise(warped_images[n, c], least)
 
 
 @jit
@@ -304,8 +313,12 @@ def _blur(planes: Floats, taps: Floats, blurred: Floats) -> None:
 @jit
 def _normalise_all(planes: Floats, least: np.float32, normalised: Floats) -> None:
     """Planes (N, H, W), each by itself."""
-    for n in range(planes.shape[0]):
-        _normalise(planes[n], least, normalised[n])
+    count, height, width = planes.shape
+    for n in range(count):
+        mean, scale = _mean_and_scale(planes[n], least)
+        for y in range(height):
+            for x in range(width):
+                normalised[n, y, x] = (planes[n, y, x] - mean) * scale
 
 
 def _empty(like: Tensor) -> Tensor:
