@@ -24,6 +24,23 @@ def unit(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     )
 
 
+def average_pool(maps: Tensor, bins: int) -> Tensor:
+    """Means (B, C, bins, bins) over the parts of maps (B, C, H, W), which overlap if they must.
+
+    Where torch must be deterministic it refuses the gradient of its own pool on a GPU, not that of
+    means of slices.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.adaptive_avg_pool2d(maps, bins)
+    rows = torch.stack([maps[:, :, part].mean(2) for part in _parts(maps.shape[2], bins)], dim=2)
+    return torch.stack([rows[..., part].mean(3) for part in _parts(maps.shape[3], bins)], dim=3)
+
+
+def _parts(size: int, bins: int) -> list[slice]:
+    """Ends are rounded outwards."""
+    return [slice(size * n // bins, -(-size * (n + 1) // bins)) for n in range(bins)]
+
+
 class PSPNet(nn.Module):
     """46,582,337 parameters on ResNet-50.
 
@@ -49,7 +66,7 @@ class PSPNet(nn.Module):
         h = self.encoder(images)[-1]  # (B, C, H/8, W/8)
         levels = [h]
         for bins, reduce in zip(BINS, self.pyramid, strict=True):
-            level = reduce(F.adaptive_avg_pool2d(h, bins))
+            level = reduce(average_pool(h, bins))
             levels.append(F.interpolate(level, h.shape[-2:], mode="bilinear", align_corners=True))
         logits = self.head(torch.cat(levels, dim=1))
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=True)

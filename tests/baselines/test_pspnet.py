@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from baselines.networks.pspnet import PSPNet
+from baselines.networks.pspnet import BINS, PSPNet, average_pool
 from dataset_builders.errors import UsageError
 
 
@@ -33,6 +34,21 @@ def test_every_bin_is_read():
             level[0].weight.normal_()
             assert not torch.equal(network(image), before)
             level[0].weight.copy_(kept)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (8, 8), (7, 5)])
+def test_the_deterministic_pool_has_the_means_and_gradients_of_torch(size, monkeypatch):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    maps = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    for bins in BINS:
+        pooled, expected = average_pool(maps, bins), F.adaptive_avg_pool2d(maps, bins)
+        assert pooled.grad_fn.name() != expected.grad_fn.name()  # torch refuses that one on a GPU
+        torch.testing.assert_close(pooled, expected, rtol=1e-12, atol=0)
+        weights = torch.rand_like(expected)
+        given, wanted = (
+            torch.autograd.grad((of * weights).sum(), maps)[0] for of in (pooled, expected)
+        )
+        torch.testing.assert_close(given, wanted, rtol=1e-12, atol=0)
 
 
 def test_an_encoder_that_cannot_be_dilated_is_refused():
