@@ -3,10 +3,17 @@
     python -m benchmark.bench.reuse --method unet [--runs 4] [--preset mini] [--set steps=10]
         [--data data] [--split 1_4] [--task FH] [--device auto] [--compile]
 
-Both sides do the seeds 0, 1, ... with the same settings, one run after another: `usbench run` so
-many times, and a worker of `usbench sweep`. Images are decoded before. Each side has a folder of
-its own for what torch compiles, empty at first: the first process of either compiles, and later
-ones load from there, as a user's would. In the end the records of both must be equal.
+All sides do the seeds 0, 1, ... with the same settings:
+
+    a process each    `usbench run` so many times, one run after another
+    one worker        a worker of `usbench sweep`, one run after another: what reuse alone gains
+    N at a time       as many workers as `usbench sweep` has here, one a GPU, or one a core; they
+                      share the cores; left out where that is one
+
+Images are decoded before. Each side has a folder of its own for what torch compiles, empty at
+first: the first process of either compiles, and later ones load from there, as a user's would. In
+the end the records of the first two must be equal; the third computes with other numbers of
+threads, and so rounds differently.
 """
 
 import argparse
@@ -15,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +34,12 @@ from benchmark import record
 from benchmark.dataset import load
 from benchmark.resolve import Request, resolve
 from benchmark.settings import parse_overrides
+from benchmark.sweep.embedded import Slot, Workers, slots_here
 from benchmark.sweep.jobs import Job
 from benchmark.sweep.queue import DONE, Queue, Task
 
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+SECONDS_BETWEEN_LOOKS = 0.2  # after the workers
 TIMES = ("seconds", "peak_memory_mb")  # of a task: these may differ
 
 
@@ -46,22 +57,35 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sides = {name: Path(folder) / name for name in ("processes", "worker")}
+        sides = {name: Path(folder) / name for name in ("processes", "worker", "slots")}
         runs = {name: requests(given, results) for name, results in sides.items()}
         decode(runs["worker"][0])
         words = [option_words(request) for request in runs["processes"]]
-        apart = timed(lambda: by_processes(words, sides["processes"]))
-        in_turn = timed(lambda: by_worker(runs["worker"], sides["worker"]))
+        times = {
+            "a process each": timed(lambda: by_processes(words, sides["processes"])),
+            "one worker": timed(lambda: by_worker(runs["worker"], sides["worker"])),
+        }
+        slots = slots_here(None, given.device)
+        if len(slots) > 1:
+            times[f"{len(slots)} at a time"] = timed(
+                lambda: by_slots(runs["slots"], sides["slots"], slots)
+            )
         names = [resolve(request).name for request in runs["worker"]]
         different = [name for name in names if not same(sides["processes"], sides["worker"], name)]
     print(f"{given.method}, preset {given.preset}, {given.runs} runs{' compiled' * given.compile}")
-    print("                    wall       CPU")
-    for name, seconds in {"a process each": apart, "one worker": in_turn}.items():
-        print(f"{name:<15} {seconds.wall:8.1f}  {seconds.cpu:8.1f} s")
-    print(f"times faster    {apart.wall / in_turn.wall:8.2f}  {apart.cpu / in_turn.cpu:8.2f}")
+    show(times)
     if different:
         raise SystemExit(f"records differ: {', '.join(different)}")
     print("records are equal")
+
+
+def show(times: Mapping[str, "Seconds"]) -> None:
+    """A line a side, with how many times faster than the first it is."""
+    first = next(iter(times.values()))
+    print(f"{'':<15}{'wall, s':>10}{'CPU, s':>10}   times faster: wall     CPU")
+    for name, of in times.items():
+        faster = f"{first.wall / of.wall:20.2f}{first.cpu / of.cpu:8.2f}" * (of is not first)
+        print(f"{name:<15}{of.wall:10.1f}{of.cpu:10.1f}{faster}".rstrip())
 
 
 def requests(given: argparse.Namespace, results: Path) -> list[Request]:
@@ -125,14 +149,47 @@ def by_worker(runs: Sequence[Request], folder: Path) -> None:
     Raises:
         SystemExit: one failed.
     """
-    path = folder / "queue.sqlite"
-    queue = Queue(path)
+    queue = _queued(runs, folder)
+    _call(["benchmark.sweep.worker", str(queue.path)], folder)
+    _close(queue)
+
+
+def by_slots(runs: Sequence[Request], folder: Path, slots: Sequence[Slot]) -> None:
+    """As many processes as slots, that take them from a queue, as in `usbench sweep`.
+
+    Raises:
+        SystemExit: one failed.
+    """
+    queue = _queued(runs, folder)
+    with _compiling_to(folder), Workers(queue, slots) as workers:
+        while workers.tend():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    _close(queue)
+
+
+def _queued(runs: Sequence[Request], folder: Path) -> Queue:
+    queue = Queue(folder / "queue.sqlite")
     queue.put(Task(job.name, job.spec) for job in (Job(resolve(r).name, r) for r in runs))
-    _call(["benchmark.sweep.worker", str(path)], folder)
+    return queue
+
+
+def _close(queue: Queue) -> None:
     failed = [entry for entry in queue.entries() if entry.state != DONE]
     queue.close()
     if failed:
         raise SystemExit("\n".join(f"{entry.name}: {entry.problem}" for entry in failed))
+
+
+@contextmanager
+def _compiling_to(folder: Path) -> Iterator[None]:
+    """What torch compiles goes to a folder of that side."""
+    before = {name: os.environ[name] for name in (COMPILED,) if name in os.environ}
+    os.environ[COMPILED] = str(folder / "compiled")
+    try:
+        yield
+    finally:
+        del os.environ[COMPILED]
+        os.environ.update(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +227,11 @@ def _outcome(done: record.RunRecord) -> dict[str, Any]:
 
 def _call(words: Sequence[str], folder: Path) -> None:
     """Run a module of ours; what it prints is shown if it fails."""
-    environment = {
-        "OMP_WAIT_POLICY": "PASSIVE",  # as `usbench` has it
-        **os.environ,
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", *words], env=environment, capture_output=True, text=True
-    )
+    with _compiling_to(folder):
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as `usbench` has it
+        done = subprocess.run(
+            [sys.executable, "-m", *words], env=environment, capture_output=True, text=True
+        )
     if done.returncode:
         raise SystemExit(done.stderr or f"{' '.join(words)}: exit code {done.returncode}")
 

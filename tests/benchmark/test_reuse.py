@@ -25,6 +25,7 @@ from benchmark.record import path_of
 from benchmark.resolve import Request, method_class
 from benchmark.run import run
 from benchmark.sweep import worker
+from benchmark.sweep.embedded import Slot
 from benchmark.sweep.jobs import Job, request_of
 
 # with a queue or a bank, a flow and its moments, stages, a teacher, prompts, and none of these
@@ -184,12 +185,31 @@ def test_both_sides_do_the_same_runs(monkeypatch, capsys, small_data):
         in_this_process(words, folder)
 
     monkeypatch.setattr(reuse, "_call", call)
+    monkeypatch.setattr(reuse, "slots_here", lambda count, device: [Slot()])
     call_main(monkeypatch, small_data)
     assert calls == [("benchmark.cli", "processes")] * 2 + [("benchmark.sweep.worker", "worker")]
     printed = capsys.readouterr().out
     assert "unet, preset smoke, 2 runs" in printed
     assert "times faster" in printed
     assert printed.endswith("records are equal\n")
+    assert "at a time" not in printed
+
+
+def test_with_more_slots_a_sweep_of_as_many_at_a_time_is_timed_too(monkeypatch, capsys, small_data):
+    asked = []
+
+    def by_slots(runs, folder, slots):
+        asked.append((runs, slots))
+        reuse.by_worker(runs, folder)
+
+    monkeypatch.setattr(reuse, "_call", in_this_process)
+    monkeypatch.setattr(reuse, "slots_here", lambda count, device: [Slot(), Slot(), Slot()])
+    monkeypatch.setattr(reuse, "by_slots", by_slots)
+    call_main(monkeypatch, small_data)
+    ((runs, slots),) = asked
+    assert [run.seed for run in runs] == [0, 1]
+    assert len(slots) == 3
+    assert "\n3 at a time " in capsys.readouterr().out
 
 
 def test_records_that_differ_are_named(monkeypatch, small_data):
@@ -200,6 +220,7 @@ def test_records_that_differ_are_named(monkeypatch, small_data):
         in_this_process(words, folder)
 
     monkeypatch.setattr(reuse, "_call", call)
+    monkeypatch.setattr(reuse, "slots_here", lambda count, device: [Slot()])
     with pytest.raises(SystemExit, match="records differ: unet/1_4/seed0, unet/1_4/seed1"):
         call_main(monkeypatch, small_data)
 
