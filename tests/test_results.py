@@ -10,6 +10,7 @@ import pytest
 from benchmark.claims import check_claims
 from benchmark.claims_text import as_text
 from benchmark.methods import METHODS
+from benchmark.page import write as write_page
 from benchmark.record import MASKS
 from benchmark.report import write_all
 
@@ -29,6 +30,14 @@ def test_the_committed_tables_are_made_of_the_committed_records(name, tmp_path):
 
 def test_the_committed_claims_are_made_of_the_committed_records():
     assert (RESULTS / "mini/claims.md").read_text() == as_text(check_claims(RESULTS / "mini"), "md")
+
+
+def test_the_committed_page_is_made_of_the_committed_records(tmp_path):
+    here = tmp_path / "mini"
+    ignored = shutil.ignore_patterns("tables", "figures", "*.masks.parquet")
+    shutil.copytree(RESULTS / "mini", here, ignore=ignored)
+    made = write_page(here, tmp_path / "report.html").read_bytes()
+    assert made == (RESULTS / "mini/report.html").read_bytes()
 
 
 def test_no_mask_of_a_source_is_committed():
