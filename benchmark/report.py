@@ -20,6 +20,7 @@ from dataset_builders.errors import UsageError
 
 FILES = {"md": render.markdown, "csv": render.comma_separated, "tex": render.latex}
 FORMATS = ("terminal", "md", "csv", "latex")
+REMARK = "remark.txt"  # beside runs/: what no record can know, as how the images were reduced
 
 
 def report(
@@ -105,7 +106,7 @@ def fill_tables(
     """Tables with their cells and words; arguments and errors as `report`.
 
     Args:
-        results: folder that holds `runs/`.
+        results: folder that holds `runs/`, and perhaps a remark that ends every caption.
         numbers: of the paper's tables; None for all that have a run.
         profile: how images are scored.
         left_out: gets the reason of each run and table that is left out; None: raise it.
@@ -128,7 +129,22 @@ def fill_tables(
             scored = [runs[record.name] for record in own if record.name in runs]
             filled.append(fill(table, scored, paper, scored_by))
     notes = tuple(f"Left out: {message}" for message in left_out or ())
-    return [replace(table, notes=(*table.notes, *notes)) for table in filled]
+    remark = _remark(results)
+    return [
+        replace(table, caption=f"{table.caption}{remark}", notes=(*table.notes, *notes))
+        for table in filled
+    ]
+
+
+def _remark(results: Path) -> str:
+    """The words of `REMARK` on one line after a space; empty if there are none."""
+    path = results / REMARK
+    try:
+        return f" {words}" if (words := " ".join(path.read_text("utf-8").split())) else ""
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text ({error}); mend or remove it") from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from benchmark.mixture import MixtureError
 from benchmark.record import RecordError, images_of, load, save
 from benchmark.report import fill_tables, report, write_all
 from benchmark.tables import METRICS, Row, TableError
+from dataset_builders.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,6 +167,33 @@ BROKEN = {
     "rows in pieces": ("parquet", lambda text: b"PAR1" + text[200:], "is damaged"),
     "rows empty": ("parquet", lambda text: b"", "is damaged"),
 }
+
+
+def test_a_remark_beside_the_runs_ends_every_caption(results):
+    before = fill_tables(results)
+    (results / "remark.txt").write_text("Images were\n  100 % reduced. \n")
+    after = fill_tables(results)
+    assert len(after) == 3
+    assert [f"{table.caption} Images were 100 % reduced." for table in before] == [
+        table.caption for table in after
+    ]
+    for format in ("md", "terminal"):
+        text = " ".join(report(results, format=format).split())
+        assert text.count("Images were 100 % reduced.") == 3
+    assert r"Images were 100 \% reduced." in report(results, format="latex")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_remark_says_nothing(results, content):
+    before = fill_tables(results)
+    (results / "remark.txt").write_bytes(content)
+    assert fill_tables(results) == before
+
+
+def test_a_remark_that_is_no_text_is_named(results):
+    (results / "remark.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"remark\.txt cannot be read as text .*remove it"):
+        fill_tables(results)
 
 
 @pytest.mark.parametrize("kind", BROKEN)
