@@ -1,7 +1,7 @@
 """Runs of one method by one worker in turn, against a process for each, in one call.
 
     python -m benchmark.bench.reuse --method unet [--runs 4] [--preset mini] [--set steps=10]
-        [--data data] [--split 1_4] [--task FH] [--device auto] [--compile]
+        [--data data] [--split 1_4] [--task FH] [--device auto] [--threads 1] [--compile]
 
 All sides do the seeds 0, 1, ... with the same settings:
 
@@ -11,9 +11,10 @@ All sides do the seeds 0, 1, ... with the same settings:
                       share the cores; left out where that is one
 
 Images are decoded before. Each side has a folder of its own for what torch compiles, empty at
-first: the first process of either compiles, and later ones load from there, as a user's would. In
-the end the records of the first two must be equal; the third computes with other numbers of
-threads, and so rounds differently.
+first: the first process of either compiles, and later ones load from there, as a user's would.
+`--threads` is what the first two sides have of the CPU: as many as torch takes by itself, or with 1
+as many as each of the third has where that is one a core. In the end the records of all sides with
+as many threads must be equal; others round differently.
 """
 
 import argparse
@@ -39,12 +40,45 @@ from benchmark.sweep.jobs import Job
 from benchmark.sweep.queue import DONE, Queue, Task
 
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+THREADS = "OMP_NUM_THREADS"
 SECONDS_BETWEEN_LOOKS = 0.2  # after the workers
 TIMES = ("seconds", "peak_memory_mb")  # of a task: these may differ
 
 
 def main() -> None:
-    """Print the times of both sides and their ratio."""
+    """Print the times of all sides and their ratios."""
+    given = _parse()
+    slots = slots_here(None, given.device)
+    threads = {THREADS: str(given.threads)} if given.threads else {}
+    with tempfile.TemporaryDirectory() as folder, _environment(threads):
+        sides = {name: Path(folder) / name for name in ("processes", "worker", "slots")}
+        runs = {name: requests(given, results) for name, results in sides.items()}
+        decode(runs["worker"][0])
+        words = [option_words(request) for request in runs["processes"]]
+        times = {
+            "a process each": timed(lambda: by_processes(words, sides["processes"])),
+            "one worker": timed(lambda: by_worker(runs["worker"], sides["worker"])),
+        }
+        alike = ["worker"]
+        if len(slots) > 1:
+            times[f"{len(slots)} at a time"] = timed(
+                lambda: by_slots(runs["slots"], sides["slots"], slots)
+            )
+            alike += ["slots"] * all(slot.threads == given.threads for slot in slots)
+        names = [resolve(request).name for request in runs["worker"]]
+        different = [
+            name
+            for name in names
+            if not all(same(sides["processes"], sides[side], name) for side in alike)
+        ]
+    print(f"{given.method}, preset {given.preset}, {given.runs} runs{' compiled' * given.compile}")
+    show(times)
+    if different:
+        raise SystemExit(f"records differ: {', '.join(different)}")
+    print(f"records are equal, of {1 + len(alike)} sides")
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--method", required=True)
     parser.add_argument("--runs", type=int, default=4)
@@ -54,29 +88,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, help="of the first two sides; else as torch has it")
     parser.add_argument("--compile", action="store_true")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sides = {name: Path(folder) / name for name in ("processes", "worker", "slots")}
-        runs = {name: requests(given, results) for name, results in sides.items()}
-        decode(runs["worker"][0])
-        words = [option_words(request) for request in runs["processes"]]
-        times = {
-            "a process each": timed(lambda: by_processes(words, sides["processes"])),
-            "one worker": timed(lambda: by_worker(runs["worker"], sides["worker"])),
-        }
-        slots = slots_here(None, given.device)
-        if len(slots) > 1:
-            times[f"{len(slots)} at a time"] = timed(
-                lambda: by_slots(runs["slots"], sides["slots"], slots)
-            )
-        names = [resolve(request).name for request in runs["worker"]]
-        different = [name for name in names if not same(sides["processes"], sides["worker"], name)]
-    print(f"{given.method}, preset {given.preset}, {given.runs} runs{' compiled' * given.compile}")
-    show(times)
-    if different:
-        raise SystemExit(f"records differ: {', '.join(different)}")
-    print("records are equal")
+    return parser.parse_args()
 
 
 def show(times: Mapping[str, "Seconds"]) -> None:
@@ -161,7 +175,7 @@ def by_slots(runs: Sequence[Request], folder: Path, slots: Sequence[Slot]) -> No
         SystemExit: one failed.
     """
     queue = _queued(runs, folder)
-    with _compiling_to(folder), Workers(queue, slots) as workers:
+    with _environment(_compiled(folder)), Workers(queue, slots) as workers:
         while workers.tend():
             time.sleep(SECONDS_BETWEEN_LOOKS)
     _close(queue)
@@ -180,15 +194,21 @@ def _close(queue: Queue) -> None:
         raise SystemExit("\n".join(f"{entry.name}: {entry.problem}" for entry in failed))
 
 
-@contextmanager
-def _compiling_to(folder: Path) -> Iterator[None]:
+def _compiled(folder: Path) -> dict[str, str]:
     """What torch compiles goes to a folder of that side."""
-    before = {name: os.environ[name] for name in (COMPILED,) if name in os.environ}
-    os.environ[COMPILED] = str(folder / "compiled")
+    return {COMPILED: str(folder / "compiled")}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Of the processes that start meanwhile."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values)
     try:
         yield
     finally:
-        del os.environ[COMPILED]
+        for name in values:
+            del os.environ[name]
         os.environ.update(before)
 
 
@@ -227,7 +247,7 @@ def _outcome(done: record.RunRecord) -> dict[str, Any]:
 
 def _call(words: Sequence[str], folder: Path) -> None:
     """Run a module of ours; what it prints is shown if it fails."""
-    with _compiling_to(folder):
+    with _environment(_compiled(folder)):
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as `usbench` has it
         done = subprocess.run(
             [sys.executable, "-m", *words], env=environment, capture_output=True, text=True

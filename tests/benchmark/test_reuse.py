@@ -1,6 +1,7 @@
 """A warm process: a training there is that of a fresh one, and finds what was compiled for it."""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -191,7 +192,7 @@ def test_both_sides_do_the_same_runs(monkeypatch, capsys, small_data):
     printed = capsys.readouterr().out
     assert "unet, preset smoke, 2 runs" in printed
     assert "times faster" in printed
-    assert printed.endswith("records are equal\n")
+    assert printed.endswith("records are equal, of 2 sides\n")
     assert "at a time" not in printed
 
 
@@ -209,7 +210,36 @@ def test_with_more_slots_a_sweep_of_as_many_at_a_time_is_timed_too(monkeypatch, 
     ((runs, slots),) = asked
     assert [run.seed for run in runs] == [0, 1]
     assert len(slots) == 3
-    assert "\n3 at a time " in capsys.readouterr().out
+    assert "\n3 at a time " in (printed := capsys.readouterr().out)
+    assert printed.endswith("records are equal, of 2 sides\n")  # slots have other threads
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_with_as_many_threads_the_records_of_slots_are_compared_too(
+    monkeypatch, capsys, small_data, rate
+):
+    threads = []
+
+    def call(words, folder):
+        threads.append(os.environ["OMP_NUM_THREADS"])
+        in_this_process(words, folder)
+
+    def by_slots(runs, folder, slots):
+        changed = [replace(run, overrides={**run.overrides, "rate": rate}) for run in runs]
+        reuse.by_worker(changed, folder)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(reuse, "_call", call)
+    monkeypatch.setattr(reuse, "slots_here", lambda count, device: [Slot(), Slot()])
+    monkeypatch.setattr(reuse, "by_slots", by_slots)
+    if rate == 0.01:
+        call_main(monkeypatch, small_data, "--threads", "1", "--set", "rate=0.01")
+        assert capsys.readouterr().out.endswith("records are equal, of 3 sides\n")
+    else:
+        with pytest.raises(SystemExit, match="records differ: unet/1_4/seed0, unet/1_4/seed1"):
+            call_main(monkeypatch, small_data, "--threads", "1", "--set", "rate=0.01")
+    assert set(threads) == {"1"}
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_records_that_differ_are_named(monkeypatch, small_data):
@@ -238,7 +268,7 @@ def test_a_run_that_fails_ends_the_comparison(monkeypatch, small_data):
 @pytest.mark.slow
 def test_with_real_processes(monkeypatch, capsys, small_data):
     call_main(monkeypatch, small_data)
-    assert capsys.readouterr().out.endswith("records are equal\n")
+    assert "records are equal, of " in capsys.readouterr().out
 
 
 def test_a_process_that_fails_says_why(tmp_path):
