@@ -64,8 +64,8 @@ bench-propl: install  ## ProPL's step against the released arithmetic
 bench-scan: install  ## the selective scan against loops
 	$(BIN)/python -m baselines.networks.scan.bench
 
-bench-reuse: install  ## many runs in one process against a process each: make bench-reuse DATA=data
-	$(BIN)/python -m benchmark.bench.reuse --method propl --data $(DATA)
+bench-reuse: install  ## 24 runs by workers of a sweep against a process each: make bench-reuse DATA=data
+	$(BIN)/python -m benchmark.bench.reuse --method propl --task FH --runs 24 --threads 1 --data $(DATA)
 
 results-gpu: install  ## what is to be run on a GPU, as far as BUDGET goes; again to go on
 	$(BIN)/python results/gpu.py --data $(DATA) --budget $(BUDGET) --preset $(PRESET)
