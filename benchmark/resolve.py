@@ -16,7 +16,7 @@ from benchmark.method import Method
 from benchmark.methods import METHODS
 from benchmark.protocol import PRESETS, SPLITS, Protocol
 from benchmark.record import run_name
-from benchmark.settings import choose, field_names, override, unprefixed
+from benchmark.settings import addressed, choose, field_names, override
 from dataset_builders.errors import UsageError
 
 ROUNDING = ("precision", "tf32", "channels_last", "compile", "deterministic")  # of Execution
@@ -160,16 +160,13 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
         choose("task", task, dataset.images)
     dataset.require_pictures(request.tasks or dataset.images)
     protocol, config = PRESETS[request.preset], kind.Config()
-    given = unprefixed(request.overrides, request.method, field_names(config))
-    for changes in (kind.variants[request.variant], given):
-        known = [*field_names(protocol), *field_names(config)]
-        for setting in changes:
-            choose("setting", setting, known)
-        mine = set(field_names(config))
-        config = override(config, {k: v for k, v in changes.items() if k in mine})
-        protocol = override(protocol, {k: v for k, v in changes.items() if k not in mine})
-    asked = {**kind.variants[request.variant], **given}
-    protocol = _beginning(kind, config, entry.title, protocol, asked)
+    mine = field_names(config)
+    own, shared = addressed(request.overrides, request.method, mine, field_names(protocol))
+    variant = kind.variants[request.variant]
+    own = {**{name: value for name, value in variant.items() if name in mine}, **own}
+    shared = {**{name: value for name, value in variant.items() if name not in mine}, **shared}
+    config, protocol = override(config, own), override(protocol, shared)
+    protocol = _beginning(kind, config, entry.title, protocol, shared)
     device = machine.pick_device(request.device)
     return Plan(
         request=request,

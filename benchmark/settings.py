@@ -1,7 +1,7 @@
 """`--set name=value`: overrides of frozen dataclasses, converted by the type of the field."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_type_hints
 
@@ -41,32 +41,54 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def unprefixed(overrides: Mapping[str, Any], method: str, own: Iterable[str]) -> dict[str, Any]:
-    """`{"propl.noise": "gaussian"}` as `{"noise": "gaussian"}`: a method's name may stand before.
+PROTOCOL = "protocol"  # before the dot: settings that all methods share
+
+
+def addressed(
+    overrides: Mapping[str, Any], method: str, own: Iterable[str], shared: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Overrides of the method and of the protocol, by plain names.
+
+    `protocol.size=64` and `segformer.size=b0` say whose setting it is; a name that only one of them
+    has may stand alone.
 
     Args:
         overrides: as the user gave them.
         method: whose name may stand before its settings.
-        own: its settings.
+        own: settings of the method.
+        shared: settings of the protocol.
 
     Raises:
-        UsageError: another name before the dot, a setting that is not this method's, or one that is
-            given with the name and without.
+        UsageError: another name before the dot, an unknown setting, one that both have, or one
+            that is given twice.
     """
-    plain: dict[str, Any] = {}
+    known = {method: list(own), PROTOCOL: list(shared)}
+    found: dict[str, dict[str, Any]] = {method: {}, PROTOCOL: {}}
     for given, value in overrides.items():
         prefix, dot, name = given.rpartition(".")
-        if dot and prefix != method:
+        if dot and prefix not in known:
             raise UsageError(
                 f"--set {given}={value}: '{prefix}' is not the method of this run; "
                 f"write {method}.{name}={value}, or leave it out"
             )
         if dot:
-            choose(f"setting of {method}", name, own)
-        if name in plain:
-            raise UsageError(f"--set {name} is given twice: {plain[name]} and {value}")
-        plain[name] = value
-    return plain
+            choose(f"setting of {prefix}", name, known[prefix])
+        else:
+            prefix = _owner(name, value, known)
+        if name in found[prefix]:
+            raise UsageError(f"--set {name} is given twice: {found[prefix][name]} and {value}")
+        found[prefix][name] = value
+    return found[method], found[PROTOCOL]
+
+
+def _owner(name: str, value: Any, known: Mapping[str, Sequence[str]]) -> str:  # noqa: ANN401
+    """Who has a setting of this plain name."""
+    choose("setting", name, [each for names in known.values() for each in names])
+    owners = [owner for owner, names in known.items() if name in names]
+    if len(owners) > 1:
+        both = " or ".join(f"{owner}.{name}={value}" for owner in owners)
+        raise UsageError(f"--set {name}={value}: method and protocol both have it; write {both}")
+    return owners[0]
 
 
 def today(config: Mapping[str, Any]) -> dict[str, Any]:

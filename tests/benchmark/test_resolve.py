@@ -43,6 +43,27 @@ def test_a_method_s_name_may_stand_before_its_settings(small_data):
         resolve(replace(request, method="unet"))
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "own", "shared"),
+    [
+        ("segformer", "size", "b0", "64"),
+        ("unimatch", "decay", "0.5", "0.25"),
+        ("propl", "power", "2.0", "0.5"),
+    ],
+)
+def test_what_method_and_protocol_both_have_needs_the_owner_s_name(
+    small_data, method, name, own, shared
+):
+    overrides = {f"{method}.{name}": own, f"protocol.{name}": shared}
+    request = Request(method, "1_4", preset="mini", overrides=overrides, data=small_data)
+    plan = resolve(request)
+    assert str(getattr(plan.config, name)) == own
+    assert str(getattr(plan.protocol, name)) == shared
+    assert plan.tag == f"{name}={own}"
+    with pytest.raises(UsageError, match=f"{method}.{name}={shared} or protocol.{name}={shared}"):
+        resolve(replace(request, overrides={name: shared}))
+
+
 def plain(overrides):
     return {name.rpartition(".")[2]: value for name, value in overrides.items()}
 

@@ -40,8 +40,9 @@ needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="--compile n
 def asked(name: str, data: Path, results: Path, seed: int) -> Request:
     """A training of two steps."""
     kind = method_class(METHODS[name].target)
-    changes = {"steps": "2", "size": "64" if name == "swin_unetr" else "32"}
-    overrides = {**TINY, **changes}
+    size = "64" if name == "swin_unetr" else "32"
+    overrides = {**TINY, "steps": "2", "protocol.size": size}  # some have a size of their own
+    del overrides["size"]
     if "packaged" not in kind.weights or kind.from_scratch(kind.Config()):
         del overrides["encoder"]
     return small_run(data, results, name, seed=seed, tasks=("FH",), overrides=overrides)

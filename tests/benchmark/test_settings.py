@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmark.protocol import PRESETS, Protocol
-from benchmark.settings import choose, override, parse_overrides, unprefixed
+from benchmark.settings import addressed, choose, override, parse_overrides
 from dataset_builders.errors import UsageError
 
 
@@ -47,10 +47,15 @@ def test_a_name_given_twice_is_refused():
         parse_overrides(["a=1", "a=2"])
 
 
-def test_a_method_s_name_may_stand_before_its_settings():
+OWN, SHARED = ["noise", "uplc", "power"], ["size", "power"]
+
+
+def test_a_name_before_the_dot_says_whose_setting_it_is():
     given = {"propl.noise": "gaussian", "uplc": "false", "size": "64"}
-    expected = {"noise": "gaussian", "uplc": "false", "size": "64"}
-    assert unprefixed(given, "propl", ["noise", "uplc"]) == expected
+    own, shared = addressed(given, "propl", OWN, SHARED)
+    assert (own, shared) == ({"noise": "gaussian", "uplc": "false"}, {"size": "64"})
+    both = {"propl.power": "2", "protocol.power": "1"}
+    assert addressed(both, "propl", OWN, SHARED) == ({"power": "2"}, {"power": "1"})
 
 
 @pytest.mark.parametrize(
@@ -61,14 +66,18 @@ def test_a_method_s_name_may_stand_before_its_settings():
             r"--set unet\.noise=x: 'unet' is not the method.*write propl\.noise=x",
         ),
         ({"propl.size": "64"}, "unknown setting of propl 'size'.*choose one of: noise, uplc"),
+        ({"protocol.noise": "x"}, "unknown setting of protocol 'noise'.*choose one of: size"),
+        ({"nois": "x"}, r"unknown setting 'nois' \(did you mean 'noise'\?\)"),
+        ({"power": "2"}, r"power=2: .* both have it; write propl\.power=2 or protocol\.power=2"),
         ({"propl.noise": "x", "noise": "y"}, "--set noise is given twice: x and y"),
+        ({"protocol.size": "32", "size": "64"}, "--set size is given twice: 32 and 64"),
         ({".noise": "x"}, "'' is not the method of this run"),
         ({"propl.propl.noise": "x"}, "'propl.propl' is not the method of this run"),
     ],
 )
-def test_another_method_s_settings_are_refused(given, words):
+def test_settings_of_others_and_of_two_are_refused(given, words):
     with pytest.raises(UsageError, match=words):
-        unprefixed(given, "propl", ["noise", "uplc"])
+        addressed(given, "propl", OWN, SHARED)
 
 
 def test_choose_takes_known_names_only():
