@@ -116,7 +116,8 @@ def explained() -> Iterator[None]:
 
 
 LESS_MEMORY = (
-    "try a smaller batch (--set batch=...), smaller images (--set size=...), or --precision bf16"
+    "try a smaller batch (--set batch=...), smaller images (--set protocol.size=...), "
+    "or --precision bf16"
 )
 
 
