@@ -43,11 +43,23 @@ def plain_errors(
         yield
     except (UsageError, OSError) as error:  # a full disk, a folder that cannot be written
         colours = False if os.environ.get("NO_COLOR") else None  # None: if it is a terminal
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True, color=colours)
+        typer.secho(f"Error: {_said(error)}", fg=typer.colors.RED, err=True, color=colours)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         to_stderr(f"stopped; {kept}")
         raise typer.Exit(STOPPED) from None
+
+
+def _said(error: Exception) -> str:
+    """What it says; of the system's own, which say no more than a number and a name, what to do."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    if not error.filename:
+        return f"{error.strerror}; mend that, then repeat the command"
+    return (
+        f"{error.filename} cannot be used ({error.strerror}); name another path, or see that "
+        "it is there and may be read and written, then repeat the command"
+    )
 
 
 def to_stderr(text: str) -> None:

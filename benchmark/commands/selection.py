@@ -87,7 +87,7 @@ def numbers(text: str) -> list[int]:
     """`"1-3,6"` as [1, 2, 3, 6].
 
     Raises:
-        UsageError: not of that form.
+        UsageError: not of that form, or the larger one first.
     """
     from dataset_builders.errors import UsageError
 
@@ -96,6 +96,8 @@ def numbers(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         if not (first.isdecimal() and (last.isdecimal() if dash else True)):
             raise UsageError(f"'{text}' is no list of numbers; write it as 1-3 or 0,2,5")
+        if last and int(last) < int(first):
+            raise UsageError(f"'{part}' runs backwards; write it as {last}-{first}")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found))
 

@@ -25,12 +25,27 @@ def command():
     return command
 
 
-@pytest.mark.parametrize("error", [UsageError("no such"), OSError(28, "No space left on device")])
-def test_an_error_is_one_red_line_and_code_2(command, error):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UsageError("no such"), "no such"),
+        (OSError("of a library"), "of a library"),
+        (
+            OSError(28, "No space left on device"),
+            "No space left on device; mend that, then repeat the command",
+        ),
+        (
+            PermissionError(13, "Permission denied", "/a/b"),
+            "/a/b cannot be used (Permission denied); name another path, or see that it is there "
+            "and may be read and written, then repeat the command",
+        ),
+    ],
+)
+def test_an_error_is_one_red_line_and_code_2(command, error, said):
     done = command(error, NO_COLOR="")
     assert done.exit_code == 2
     assert done.stdout == ""
-    assert done.stderr == f"\x1b[31mError: {error}\x1b[0m\n"
+    assert done.stderr == f"\x1b[31mError: {said}\x1b[0m\n"
 
 
 def test_without_colours_if_the_user_wants_none(command):

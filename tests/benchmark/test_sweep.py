@@ -338,6 +338,7 @@ def test_what_was_probed_decides_the_order(small_data, tmp_path, monkeypatch):
     ("words", "message"),
     [
         (["--tables", "1-x"], "'1-x' is no list of numbers"),
+        (["--seeds", "7,2-0"], "'2-0' runs backwards; write it as 0-2"),
         (["--tables", "7"], "unknown table '7'"),
         (["--methods", "unett"], r"unknown method 'unett' \(did you mean 'unet'"),
         (["--splits", "1_2"], "unknown split '1_2'"),
