@@ -145,6 +145,8 @@ def resolve(request: Request, dataset: Dataset | None = None) -> Plan:
     entry = METHODS[choose("method", request.method, METHODS)]
     choose("split", request.split, SPLITS)
     choose("preset", request.preset, PRESETS)
+    if request.seed < 0:
+        raise RunError(f"seed = {request.seed} is not possible; it must be 0 or more")
     if entry.target is None:
         ready = ", ".join(name for name, other in METHODS.items() if other.target)
         raise RunError(f"{entry.title} is not implemented yet; there are: {ready}")

@@ -83,7 +83,7 @@ def addressed(
 
 def _owner(name: str, value: Any, known: Mapping[str, Sequence[str]]) -> str:  # noqa: ANN401
     """Who has a setting of this plain name."""
-    choose("setting", name, [each for names in known.values() for each in names])
+    choose("setting", name, dict.fromkeys(each for names in known.values() for each in names))
     owners = [owner for owner, names in known.items() if name in names]
     if len(owners) > 1:
         both = " or ".join(f"{owner}.{name}={value}" for owner in owners)

@@ -48,7 +48,7 @@ def bench(
     """
     with plain_errors():
         from benchmark.methods import METHODS
-        from benchmark.settings import choose, parse_overrides
+        from benchmark.settings import PROTOCOL, choose, parse_overrides
 
         names = list(dict.fromkeys(method or ()))
         if bool(names) == all_:
@@ -59,7 +59,9 @@ def bench(
             names = [name for name, entry in METHODS.items() if entry.target]
         for name in names:
             choose("method", name, METHODS)
-        overrides = {"weights": "none", **parse_overrides(set_ or ())}
+        overrides = parse_overrides(set_ or ())
+        if not overrides.keys() & {"weights", f"{PROTOCOL}.weights"}:
+            overrides["weights"] = "none"
 
         # as for `usbench run`; read once, when torch is loaded
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

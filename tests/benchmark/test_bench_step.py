@@ -26,7 +26,7 @@ from benchmark.step import Recording
 
 CPU = torch.device("cpu")
 TINY = {"weights": "none", "encoder": "test_efficientnet", "size": "32", "batch": "2"}
-SETTINGS = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+SETTINGS = [word for name, value in TINY.items() for word in ("--set", f"protocol.{name}={value}")]
 SMOKE = ["--preset", "smoke", *SETTINGS, "--steps", "2"]
 
 

@@ -299,6 +299,7 @@ def test_the_released_variant_is_the_released_code(small_data, tmp_path):
         ({"tasks": ("XX",)}, f"unknown task 'XX'.*{', '.join(TASKS)}"),
         ({"overrides": {"sieze": "3"}}, r"unknown setting 'sieze'"),
         ({"overrides": {"size": "33"}}, "multiple of 32"),
+        ({"seed": -1}, "seed = -1 is not possible; it must be 0 or more"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"method": "propl", "split": "full"}, "'full' leaves none"),
     ],
@@ -307,6 +308,15 @@ def test_the_released_variant_is_the_released_code(small_data, tmp_path):
 def test_a_request_that_cannot_be_is_one_clear_error(small_data, tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
         run(small_run(small_data, tmp_path / "results", **changes))
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_option_and_a_setting_that_say_the_same_are_refused(small_data, tmp_path):
+    words = ["run", "--method", "unet", "--split", "1_4", "--data", str(small_data)]
+    words += ["--results", str(tmp_path / "results"), "--encoder", "one", "--set", "encoder=other"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "--set encoder is given twice: other and one" in done.stderr
     assert not (tmp_path / "results").exists()
 
 
