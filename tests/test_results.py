@@ -84,3 +84,43 @@ SHORT_OF_IT = pytest.mark.xfail(strict=True, reason="59.4 on this data set, 60.6
 )
 def test_what_the_smallest_useful_run_should_reach(method, task, least):
     assert dice("mini")[method, task] > least
+
+
+PARTITIONS_OF_TABLES = {"1/16": 1, "1/8": 2, "1/4": 3}
+
+
+def both_seeds(number: int) -> pd.DataFrame:
+    """Dice of what was trained with two seeds, a row a method and task."""
+    first, second = (
+        pd.read_csv(RESULTS / folder / f"tables/table{number}.csv")
+        .query("metric == 'dice'")
+        .set_index(["method", "task"])
+        .ours
+        for folder in ("mini", "second_seed")
+    )
+    return pd.DataFrame({"first": first, "second": second}).dropna()
+
+
+def rows_about_chance() -> list[str]:
+    """As `results/README.md` should have them: means, and the task that differs most."""
+    rows = []
+    for labelled, number in PARTITIONS_OF_TABLES.items():
+        pairs = both_seeds(number)
+        for name in [name for name in METHODS if name in pairs.index.unique("method")]:
+            tasks = pairs.loc[name]
+            mean = tasks.loc["mean"]
+            tasks = tasks.drop("mean")
+            most = (tasks["first"] - tasks["second"]).abs().idxmax()
+            first, second = tasks.loc[most]
+            rows.append(
+                f"| {labelled} | {METHODS[name].title} | {mean['first']:.1f} | "
+                f"{mean['second']:.1f} | {most} {first:.1f}, {second:.1f} |"
+            )
+    return rows
+
+
+def test_the_readme_says_what_a_second_seed_changes():
+    text = (RESULTS / "README.md").read_text()
+    section = text.split("## How much is chance")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| 1/")]
+    assert rows == rows_about_chance()
