@@ -33,11 +33,17 @@ class Standing:
 
 
 _standing: Standing | None = None
+_asked = False
 
 
 def standing() -> Standing | None:
     """How far the run of this process is; None if none is under way. For any thread."""
     return _standing
+
+
+def was_asked_to_stop() -> bool:
+    """Whether the last run of this process was; one that had no step left ended all the same."""
+    return _asked
 
 
 class Progress:
@@ -73,6 +79,8 @@ class Progress:
         self._note = ""
 
     def __enter__(self) -> Self:
+        global _asked
+        _asked = False
         self._handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         for number in self._handlers:
             signal.signal(number, self._stop)
@@ -94,9 +102,10 @@ class Progress:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        global _asked
         if self.stopped and number == signal.SIGINT:  # SIGTERM may come from several sides
             sys.exit(128 + number)
-        self.stopped = True
+        self.stopped = _asked = True
 
     def training(self, part: str, start: int, total: int, batch: int, parameters: int) -> None:
         """A training of so many parameters begins at step `start`."""

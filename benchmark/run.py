@@ -27,6 +27,7 @@ from benchmark.part import Part, load_part, train_part
 from benchmark.progress import Progress
 from benchmark.record import DatasetEntry, RunRecord
 from benchmark.resolve import Plan, Request, RunError, resolve, rounding
+from benchmark.train import Interrupted
 
 START = "start.json"
 
@@ -49,6 +50,8 @@ def run(request: Request) -> Path:
     try:
         with Progress(f"{name} on {plan.device}", _tests(plan)) as progress:
             for part, tasks in plan.parts.items():
+                if progress.stopped:  # after the last step of the part before
+                    raise Interrupted(0)
                 if not (folder / f"{part}.json").is_file():
                     train_part(plan, part, tasks, folder, progress)
                 progress.done()

@@ -20,7 +20,7 @@ class Interrupted(Exception):  # noqa: N818 - a request of the user, not an erro
     """Training was asked to stop; the state is that after a whole step."""
 
     def __init__(self, step: int) -> None:
-        super().__init__(f"stopped after {step} steps")
+        super().__init__(f"stopped after {step} steps" if step else "stopped between trainings")
         self.step = step
 
 

@@ -41,8 +41,12 @@ def work(path: Path, parent: int | None = None) -> int:
         How many it did; failed ones count.
 
     Raises:
-        Interrupted: it was asked to stop; the job waits again, with a checkpoint.
+        Interrupted: it was asked to stop; the job waits again, with a checkpoint, or was in its
+            last steps and is done.
     """
+    from benchmark.progress import was_asked_to_stop
+    from benchmark.train import Interrupted
+
     queue, done, like = Queue(path), 0, ""
     worker, parent = os.getpid(), parent or os.getppid()
     while os.getppid() == parent and (entry := queue.lease(worker, like)):
@@ -54,6 +58,8 @@ def work(path: Path, parent: int | None = None) -> int:
         else:
             queue.finish(entry.name, worker)
         done += 1
+        if was_asked_to_stop():
+            raise Interrupted(0)
         if _is_broken():
             break
     return done

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from benchmark import record
 from benchmark.cli import app
-from benchmark.progress import Standing
+from benchmark.progress import Progress, Standing
 from benchmark.report import write_all
 from benchmark.run import run
 from benchmark.step import Recording
@@ -203,6 +203,32 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(small_data, tmp_path,
     assert states(queue) == {"unet/1_4/seed0": DONE}
     alone = run(replace(asked, results=tmp_path / "alone"))
     assert_same(record.path_of(tmp_path, "unet/1_4/seed0"), alone)
+
+
+@pytest.mark.parametrize("part", ["FH", "OT"])
+def test_a_worker_that_is_asked_to_stop_in_an_evaluation_begins_nothing(
+    small_data, tmp_path, monkeypatch, part
+):
+    """Of the last part: then the job is done, and another must not be taken."""
+    asked = small_run(small_data, tmp_path, tasks=("FH", "OT"), resume=True)
+    queue = queue_of(tmp_path, [asked, replace(asked, seed=1)])
+    monkeypatch.setattr(sys, "argv", ["worker", str(queue.path)])
+    real = Progress.evaluating
+
+    def evaluating(self, task, images):
+        real(self, task, images)
+        if task == part:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "evaluating", evaluating)
+        assert worker.main() == STOPPED
+    first = DONE if part == "OT" else WAITING
+    assert states(queue) == {"unet/1_4/seed0": first, "unet/1_4/seed1": WAITING}
+    done = {path.name for path in (tmp_path / "unfinished").rglob("*.parquet")}
+    assert done == ({"FH.parquet"} if part == "FH" else set())
+    assert worker.main() == 0
+    assert set(states(queue).values()) == {DONE}
 
 
 def test_a_sweep_waits_for_workers_of_one_that_was_killed(tmp_path):
