@@ -104,12 +104,12 @@ def restore(
         named, values = tensors.read(path)
     except (tensors.TensorFileError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no whole checkpoint ({error}); begin again with --restart"
+            f"{path} is no whole checkpoint ({error}); {anew(path.parent)}"
         ) from error
     if values.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is '{values.get('format')}', this usbench reads '{FORMAT}'; "
-            "begin again with --restart"
+            + anew(path.parent)
         )
     require_same(path, values["settings"], settings)
     try:
@@ -120,13 +120,18 @@ def restore(
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} does not fit the method as it is now ({shorten(str(error), 300)}); "
-            "begin again with --restart"
+            + anew(path.parent)
         ) from error
     torch.set_rng_state(named["generator.cpu"])
     device = _device(method)
     if device.type == "cuda":
         torch.cuda.set_rng_state(named["generator.cuda"], device)
     return Standing(**values["standing"])
+
+
+def anew(folder: Path) -> str:
+    """How a run begins again whose unfinished files lie in a folder."""
+    return f"begin again with --restart (in a sweep: remove {folder} and add --retry)"
 
 
 def require_same(path: Path, then: object, now: object) -> None:
@@ -139,7 +144,7 @@ def require_same(path: Path, then: object, now: object) -> None:
     if then != now:
         raise CheckpointError(
             f"{path} was made with other settings ({_difference(then, now)}); "
-            "repeat the command it was started with, or begin again with --restart"
+            f"repeat the command it was started with, or {anew(path.parent)}"
         )
 
 

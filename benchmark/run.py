@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark import machine, record, weights
-from benchmark.checkpoint import CheckpointError, require_same
+from benchmark.checkpoint import CheckpointError, anew, require_same
 from benchmark.files import replace_together, replacing
 from benchmark.part import Part, load_part, train_part
 from benchmark.progress import Progress
@@ -118,7 +118,7 @@ def _begin(plan: Plan, name: str, folder: Path) -> None:
     elif folder.is_dir() and any(path.stem in plan.parts for path in folder.iterdir()):
         raise CheckpointError(
             f"{folder} was left by a former version of usbench, which this one cannot go on with; "
-            "begin again with --restart"
+            + anew(folder)
         )
     if earlier := _earlier_record(plan, name):
         rows = record.images_of(earlier, request.results).to_parquet(index=False)

@@ -90,7 +90,8 @@ class Queue:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._host = socket.gethostname()
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        with self._explained():
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
         with self._alone():
             if self._db.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
                 self._begin_anew()
@@ -104,7 +105,7 @@ class Queue:
         """Make the queue hold these, in this order, and no others that wait.
 
         A job that runs or failed stays what it is; one that was done waits again, since its
-        record is asked for.
+        record is asked for, and so does one that failed when something else was asked for.
         """
         with self._alone():
             self._reclaim()
@@ -112,7 +113,11 @@ class Queue:
             self._db.executemany(
                 "INSERT INTO jobs (name, spec, position, rank, seconds, state) "
                 "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, "
-                "position = excluded.position, rank = excluded.rank, seconds = excluded.seconds",
+                "position = excluded.position, rank = excluded.rank, seconds = excluded.seconds, "
+                f"state = CASE WHEN state = '{FAILED}' AND spec != excluded.spec "
+                f"THEN '{WAITING}' ELSE state END, "
+                f"deaths = CASE WHEN state = '{FAILED}' AND spec != excluded.spec "
+                "THEN 0 ELSE deaths END",
                 [
                     (task.name, task.spec, place, task.rank, task.seconds, WAITING)
                     for place, task in enumerate(tasks)
@@ -200,8 +205,9 @@ class Queue:
 
     def entries(self) -> list[Entry]:
         """All jobs in their order."""
-        rows = self._db.execute(f"SELECT {_FIELDS} FROM jobs ORDER BY position")
-        return [Entry(*row) for row in rows]
+        with self._explained():
+            rows = self._db.execute(f"SELECT {_FIELDS} FROM jobs ORDER BY position")
+            return [Entry(*row) for row in rows]
 
     def _begin_anew(self) -> None:
         """A table of a former version goes, and nothing is lost: records say what was done.
@@ -223,10 +229,12 @@ class Queue:
         self._db.execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _update(self, name: str, worker: int, changes: str, *values: object) -> bool:
-        done = self._db.execute(
-            f"UPDATE jobs SET {changes} WHERE name = ? AND state = ? AND host = ? AND worker = ?",
-            (*values, name, RUNNING, self._host, worker),
-        )
+        with self._explained():
+            done = self._db.execute(
+                f"UPDATE jobs SET {changes} "
+                "WHERE name = ? AND state = ? AND host = ? AND worker = ?",
+                (*values, name, RUNNING, self._host, worker),
+            )
         return done.rowcount == 1
 
     def _reclaim(self) -> None:
@@ -254,16 +262,31 @@ class Queue:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One change to the file, by one process at a time, whole or not at all."""
+        with self._explained():
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What SQLite cannot do is said with what to do.
+
+        Raises:
+            QueueError: in the place of SQLite's own error.
+        """
         try:
-            self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise QueueError(f"{self.path}: {error}") from error
-            raise
+        except sqlite3.Error as error:
+            raise QueueError(
+                f"{self.path}: {error}; see that its folder may be written to and has room, or "
+                "name another --results; if no sweep is at it the file may be removed, since "
+                "records say what is done"
+            ) from error
 
 
 def _is_alive(process: int) -> bool:

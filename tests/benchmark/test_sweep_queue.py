@@ -213,11 +213,27 @@ def test_a_new_sweep_keeps_what_runs_and_what_failed(queue):
     running, failed, done = (queue.lease(ME).name for _ in range(3))
     queue.fail(failed, ME, "why")
     queue.finish(done, ME)
-    queue.put([Task(done, "{}"), Task(failed, '{"new": 1}'), Task("ddfp/1_4/seed0", "{}")])
+    (same,) = (entry.spec for entry in queue.entries() if entry.name == failed)
+    queue.put([Task(done, "{}"), Task(failed, same), Task("ddfp/1_4/seed0", "{}")])
     assert states(queue) == {
         running: RUNNING, failed: FAILED, done: WAITING, "ddfp/1_4/seed0": WAITING,
     }  # fmt: skip
-    assert [entry.spec for entry in queue.entries() if entry.name == failed] == ['{"new": 1}']
+
+
+def test_what_failed_waits_again_when_something_else_is_asked_for(queue):
+    failed = queue.lease(ME).name
+    queue.fail(failed, ME, "why")
+    queue.put([Task(failed, '{"new": 1}')])
+    (entry,) = queue.entries()
+    assert (entry.spec, entry.state, entry.deaths) == ('{"new": 1}', WAITING, 0)
+
+
+@pytest.mark.parametrize("name", ["folder", "folder/there"])
+def test_a_place_where_no_queue_can_be_is_one_clear_error(tmp_path, name):
+    path = tmp_path / "folder/there"
+    path.mkdir(parents=True)
+    with pytest.raises(QueueError, match=rf"{tmp_path / name}: .*; see that its folder may be"):
+        Queue(tmp_path / name)
 
 
 def test_processes_that_ask_at_once_get_different_jobs(tmp_path):
