@@ -74,7 +74,7 @@ def plan(
             summary,
             write,
         )
-        from benchmark.sweep.jobs import sort_out
+        from benchmark.sweep.jobs import requests_of, sort_out
         from benchmark.sweep.schedule import ORDERS, runs_of_tables
 
         limit = None if budget is None else seconds_in(budget)
@@ -87,7 +87,10 @@ def plan(
         places = slots_here(slots, device)[: max(1, len(todo))]
         costs = costs_of(todo, places, again=probe_again, say=to_stderr)
         needed = runs_of_tables(numbers(tables), [*done, *todo], common)
-        found = forecast(costs, places, order=order, done=len(done), tables=needed, budget=limit)
+        every = {n: len(requests_of([n], common, seeds=numbers(seeds))) for n in needed}
+        found = forecast(
+            costs, places, order=order, done=len(done), tables=needed, budget=limit, whole=every
+        )
         if out is not None:
             write(found, out)
         console = Console()

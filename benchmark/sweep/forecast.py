@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,6 +52,7 @@ class Forecast:
     done: int  # runs whose record is there
     tables: Mapping[int, frozenset[str]]  # names of the runs that each needs, the done ones too
     budget: float | None = None  # seconds
+    whole: Mapping[int, int] = field(default_factory=dict)  # runs of a table, the others too
 
     @property
     def runs(self) -> list[Run]:
@@ -133,6 +134,7 @@ def forecast(
     done: int = 0,
     tables: Mapping[int, frozenset[str]] | None = None,
     budget: float | None = None,
+    whole: Mapping[int, int] | None = None,
 ) -> Forecast:
     """Play a sweep through.
 
@@ -143,11 +145,12 @@ def forecast(
         done: runs whose record is there.
         tables: as `Forecast` has them.
         budget: seconds.
+        whole: number -> how many runs a table has, if the sweep is of some of them only.
     """
     tables = tables or {}
     runs = [Run(name, cost.seconds, cost.again) for name, cost in costs.of.items()]
     timed = simulate(in_order(order, runs, tables), len(slots), costs.start)
-    return Forecast(costs, timed, slots, done, tables, budget)
+    return Forecast(costs, timed, slots, done, tables, budget, whole or {})
 
 
 def as_table(found: Forecast) -> Table:
@@ -210,12 +213,16 @@ def _of_tables(found: Forecast) -> Iterator[str]:
     for number, names in found.tables.items():
         ends = found.complete.get(number)
         late = [e for e in found.timed if e.run.name in names and not found.fits(e.ends)]
+        whole = found.whole.get(number, len(names))
+        part = f" ({len(names)} of its {whole} runs)" if len(names) < whole else ""
         if late:
-            yield f"Table {number}: {len(late)} of its {len(names)} runs too late"
+            said = f"{len(late)} of {len(names)} runs too late"
         elif ends is None:
-            yield f"Table {number}: not known"
+            said = "not known"
         else:
-            yield f"Table {number}: complete" + (f" after {duration(ends)}" if ends else "")
+            done = "done" if part else "complete"
+            said = f"{done} after {duration(ends)}" if ends else done
+        yield f"Table {number}{part}: {said}"
 
 
 def write(found: Forecast, path: Path) -> None:
@@ -245,7 +252,11 @@ def write(found: Forecast, path: Path) -> None:
             for each in found.timed
         ],
         "tables": {
-            str(number): {"runs": sorted(names), "complete_s": found.complete.get(number)}
+            str(number): {
+                "runs": sorted(names),
+                "of": found.whole.get(number, len(names)),
+                "complete_s": found.complete.get(number),
+            }
             for number, names in found.tables.items()
         },
         "unknown": dict(found.costs.unknown),

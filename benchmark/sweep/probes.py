@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,22 @@ class Probes:
             pass  # measuring again mends it
 
     def get(self, of: dict[str, Any]) -> Probe | None:
-        """What was measured under these `conditions`; None if nothing was."""
-        for entry in self._known:
-            if entry["of"] == _plain(of):
-                probe = entry["probe"]
-                return Probe(**{**probe, "steps_s": tuple(probe["steps_s"])})
-        return None
+        """What was measured under these `conditions`; None if nothing was.
+
+        Or with more slots at work, where that was: towards its end a sweep has fewer runs than
+        slots, and goes no slower than before.
+        """
+        wanted, most = _apart(_plain(of))
+        fitting = [
+            (slots, entry["probe"])
+            for entry in self._known
+            for alike, slots in [_apart(entry["of"])]
+            if alike == wanted and slots >= most
+        ]
+        if not fitting:
+            return None
+        _, probe = min(fitting, key=itemgetter(0))
+        return Probe(**{**probe, "steps_s": tuple(probe["steps_s"])})
 
     def put(self, of: dict[str, Any], probe: Probe) -> None:
         """Keep what was measured, in the place of an earlier one.
@@ -132,6 +143,11 @@ def _start(job: Job, slot: Slot, folder: Path) -> "subprocess.Popen[bytes]":
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _apart(of: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Conditions without the number of slots, and that."""
+    return {name: value for name, value in of.items() if name != "slots"}, of.get("slots", 1)
 
 
 def _plain(of: dict[str, Any]) -> Any:  # noqa: ANN401 - what JSON gives back

@@ -94,8 +94,8 @@ def test_what_fits_a_budget(planned, measured, tmp_path):
     assert values["bound_s"] == pytest.approx(2 * (32 + 64))
     assert values["budget_s"] == 110
     assert set(values["tables"]) == {"1", "2"}
-    assert "Table 1: complete after 1.8 min" in text  # 106 s
-    assert "Table 2: 2 of its 2 runs too late" in text
+    assert "Table 1 (2 of its 21 runs): done after 1.8 min" in text  # 106 s
+    assert "Table 2 (2 of its 21 runs): 2 of 2 runs too late" in text
 
 
 def test_a_method_that_cannot_be_measured_stops_no_other(planned, measured):
@@ -103,7 +103,8 @@ def test_a_method_that_cannot_be_measured_stops_no_other(planned, measured):
     assert "unet/1_4/seed0" in text
     assert "not known: propl/1_4/seed0" in text
     assert "no such luck" in text
-    assert "Table 3: not known" in text
+    assert "Table 3 (2 of its 21 runs): not known" in text
+    assert "Table 6: not known" in text
 
 
 def test_runs_that_are_done_are_not_planned(planned, measured, small_data, tmp_path, monkeypatch):
@@ -112,8 +113,8 @@ def test_runs_that_are_done_are_not_planned(planned, measured, small_data, tmp_p
     )
     text = planned("--methods=unet", "--tables=1,3")
     assert "1 run to do, 1 done before" in text
-    assert "Table 1: complete\n" in text
-    assert "Table 3: complete after 42 s" in text
+    assert "Table 1 (1 of its 21 runs): done\n" in text
+    assert "Table 3 (1 of its 21 runs): done after 42 s" in text
 
 
 def test_errors_name_what_would_be_right(planned, measured):

@@ -176,6 +176,15 @@ def test_a_new_probe_takes_the_place_of_the_old_one(tmp_path):
     assert Probes(tmp_path).get({"method": "unet"}).ready_s == 2
 
 
+def test_fewer_slots_are_told_from_more(tmp_path):
+    """Towards its end a sweep has fewer runs; the probe with the fewest that suffice counts."""
+    probes = Probes(tmp_path)
+    for slots in (8, 2, 4):
+        probes.put({"method": "unet", "slots": slots}, replace(ONE, ready_s=float(slots)))
+    found = [probes.get({"method": "unet", "slots": slots}) for slots in (1, 2, 3, 8, 9)]
+    assert [probe and probe.ready_s for probe in found] == [2, 2, 4, 8, None]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0, "probes": []}', '{"format": 1}'])
 def test_a_file_that_cannot_be_read_counts_as_none(tmp_path, text):
     (tmp_path / "probes.json").write_text(text)
