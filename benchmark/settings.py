@@ -44,6 +44,20 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
 PROTOCOL = "protocol"  # before the dot: settings that all methods share
 
 
+def joined(overrides: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides, and settings of the protocol that have options of their own.
+
+    Raises:
+        UsageError: an option that is among the overrides too.
+    """
+    for name, value in options.items():
+        for given in {name, f"{PROTOCOL}.{name}"} & overrides.keys():
+            raise UsageError(
+                f"--{name} {value} and --set {given}={overrides[given]} say the same; leave one out"
+            )
+    return {**overrides, **{f"{PROTOCOL}.{name}": value for name, value in options.items()}}
+
+
 def addressed(
     overrides: Mapping[str, Any], method: str, own: Iterable[str], shared: Iterable[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,9 +81,10 @@ def addressed(
     for given, value in overrides.items():
         prefix, dot, name = given.rpartition(".")
         if dot and prefix not in known:
+            instead = f"write {method}.{name}={value}, or " * (name in known[method])
             raise UsageError(
                 f"--set {given}={value}: '{prefix}' is not the method of this run; "
-                f"write {method}.{name}={value}, or leave it out"
+                f"{instead}leave it out"
             )
         if dot:
             choose(f"setting of {prefix}", name, known[prefix])

@@ -53,13 +53,11 @@ def run(
 ) -> None:
     """Train a method, evaluate it, leave one record and the weights, and print the scores."""
     with plain_errors():
-        from benchmark.settings import PROTOCOL, parse_overrides
+        from benchmark.settings import joined, parse_overrides
 
         options = {"encoder": encoder, "weights": weights, "validation": validation}
-        given = [
-            f"{PROTOCOL}.{name}={value}" for name, value in options.items() if value is not None
-        ]
-        overrides = parse_overrides([*(set_ or ()), *given])
+        given = {name: value for name, value in options.items() if value is not None}
+        overrides = joined(parse_overrides(set_ or ()), given)
 
         # Threads that wait by spinning take the core of the one they wait for, where cores are
         # shared: a step took 2.5 to 8 s so, and 0.7 s like this. Read once, when torch is loaded.

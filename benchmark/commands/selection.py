@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from benchmark.resolve import Request
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -59,7 +61,7 @@ def selected(
         common: what all have in common.
 
     Raises:
-        UsageError: a name or number that is not known, or no run is left.
+        UsageError: a name or number that is not known, no run is left, or a setting is lost.
     """
     from benchmark.methods import METHODS
     from benchmark.settings import choose
@@ -71,8 +73,8 @@ def selected(
     requests = requests_of(
         [int(choose("table", str(number), map(str, TABLES))) for number in numbers(tables)],
         common,
-        methods=[choose("method", name, METHODS) for name in methods.split(",") if name],
-        splits=[choose("split", name, PARTITIONS) for name in splits.split(",") if name],
+        methods=[choose("method", name, METHODS) for name in names(methods)],
+        splits=[choose("split", name, PARTITIONS) for name in names(splits)],
         seeds=numbers(seeds),
     )
     if not requests:
@@ -80,7 +82,48 @@ def selected(
             f"no run of tables {tables} is of methods {methods or 'any'} and splits "
             f"{splits or 'any'}; Tables 1 and 4 are of 1_16, 2 and 5 of 1_8, 3 and 6 of 1_4"
         )
+    _refuse_lost(common.overrides, requests)
     return requests
+
+
+def _refuse_lost(overrides: "Mapping[str, Any]", requests: "Sequence[Request]") -> None:
+    """No setting that the user gave may be without effect.
+
+    Raises:
+        UsageError: it is of a method that has no run here, or a row sets it itself.
+    """
+    from benchmark.methods import METHODS
+    from dataset_builders.errors import UsageError
+
+    for given, value in overrides.items():
+        method, _, name = given.rpartition(".")
+        concerned = [each for each in requests if method not in METHODS or each.method == method]
+        if not concerned:
+            raise UsageError(
+                f"--set {given}={value}: no run of {method} is asked for; leave it out, or name "
+                "it in --methods"
+            )
+        for each in concerned:
+            if given not in each.overrides or each.overrides[given] != value:
+                raise UsageError(
+                    f"--set {given}={value}: a row of the tables has "
+                    f"{name}={str(each.overrides[name]).lower()} itself; choose --tables without "
+                    "it, or train this one with `usbench run`"
+                )
+
+
+def names(text: str) -> list[str]:
+    """`"a,b"` as ["a", "b"]; of nothing, nothing.
+
+    Raises:
+        UsageError: there is text, but no name in it.
+    """
+    from dataset_builders.errors import UsageError
+
+    found = [part for part in text.split(",") if part]
+    if text and not found:
+        raise UsageError(f"'{text}' is no list of names; write it as one,two")
+    return found
 
 
 def numbers(text: str) -> list[int]:

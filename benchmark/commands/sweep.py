@@ -118,7 +118,7 @@ def sweep(
                 return
             left = _work(queue, place, {job.name for job in todo}, len(done), seconds)
     typer.echo(f"report: usbench report --results {results}")
-    _tell(left, len(requests))
+    _tell(left, len(done) + len(todo))
 
 
 def _tell(left: "Sequence[Entry]", total: int) -> None:

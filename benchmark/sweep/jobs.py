@@ -1,14 +1,15 @@
 """Which runs the tables need, and which of them are still to be done."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.methods import METHODS
 from benchmark.resolve import Request, resolve
 from benchmark.run import is_done
-from benchmark.tables import TABLES
+from benchmark.tables import TABLES, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def requests_of(
 
     Args:
         tables: numbers, 1 to 6.
-        common: what all have in common; its method, split and seed do not matter.
+        common: what all have in common; its method, split and seed do not matter. An override
+            with a method's name before it is for that method's rows alone.
         methods: only these; empty for all.
         splits: only these; empty for all.
         seeds: of every run.
@@ -63,15 +65,26 @@ def requests_of(
                     method=row.method,
                     split=table.partition,
                     seed=seed,
-                    overrides={**common.overrides, **row.changes},
+                    overrides={**_meant_for(row, common.overrides), **row.changes},
                 )
     return list(asked.values())
+
+
+def _meant_for(row: Row, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those of other methods, and without what the row sets itself."""
+    found = {}
+    for given, value in overrides.items():
+        prefix, _, name = given.rpartition(".")
+        of_another = prefix in METHODS and prefix != row.method
+        if not of_another and not (name in row.changes and prefix in ("", row.method)):
+            found[given] = value
+    return found
 
 
 def sort_out(
     requests: Iterable[Request], *, elsewhere: bool = False
 ) -> tuple[list[Job], list[Job]]:
-    """Runs to do, and runs whose record is there with the same settings and data.
+    """Runs to do, and runs whose record is there with the same settings and data; each once.
 
     Args:
         requests: what is asked for.
@@ -80,9 +93,10 @@ def sort_out(
     Raises:
         ValueError: a request that cannot be met, or a record with other settings in its place.
     """
-    todo: list[Job] = []
-    done: list[Job] = []
+    todo: dict[str, Job] = {}  # by name: settings of the user can make two rows the same run
+    done: dict[str, Job] = {}
     for request in requests:
         plan = resolve(request)
-        (done if is_done(plan, elsewhere=elsewhere) else todo).append(Job(plan.name, request))
-    return todo, done
+        found = done if is_done(plan, elsewhere=elsewhere) else todo
+        found.setdefault(plan.name, Job(plan.name, request))
+    return list(todo.values()), list(done.values())

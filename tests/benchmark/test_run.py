@@ -316,7 +316,7 @@ def test_an_option_and_a_setting_that_say_the_same_are_refused(small_data, tmp_p
     words += ["--results", str(tmp_path / "results"), "--encoder", "one", "--set", "encoder=other"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
-    assert "--set encoder is given twice: other and one" in done.stderr
+    assert "--encoder one and --set encoder=other say the same; leave one out" in done.stderr
     assert not (tmp_path / "results").exists()
 
 

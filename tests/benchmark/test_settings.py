@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmark.protocol import PRESETS, Protocol
-from benchmark.settings import addressed, choose, override, parse_overrides
+from benchmark.settings import addressed, choose, joined, override, parse_overrides
 from dataset_builders.errors import UsageError
 
 
@@ -58,6 +58,13 @@ def test_a_name_before_the_dot_says_whose_setting_it_is():
     assert addressed(both, "propl", OWN, SHARED) == ({"power": "2"}, {"power": "1"})
 
 
+def test_an_option_is_a_setting_of_the_protocol_and_may_be_empty():
+    assert joined({"rate": "1"}, {"encoder": ""}) == {"rate": "1", "protocol.encoder": ""}
+    for given in ("encoder", "protocol.encoder"):
+        with pytest.raises(UsageError, match=f"--encoder a and --set {given}=b say the same"):
+            joined({given: "b"}, {"encoder": "a"})
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -65,6 +72,7 @@ def test_a_name_before_the_dot_says_whose_setting_it_is():
             {"unet.noise": "x"},
             r"--set unet\.noise=x: 'unet' is not the method.*write propl\.noise=x",
         ),
+        ({"unet.what": "x"}, r"unet\.what=x: 'unet' is not the method of this run; leave it out"),
         ({"propl.size": "64"}, "unknown setting of propl 'size'.*choose one of: noise, uplc"),
         ({"protocol.noise": "x"}, "unknown setting of protocol 'noise'.*choose one of: size"),
         ({"nois": "x"}, r"unknown setting 'nois' \(did you mean 'noise'\?\)"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import small_run
+from small_runs import TINY, small_run
 
 from benchmark import record
 from benchmark.methods import METHODS
@@ -42,6 +42,15 @@ def test_filters_and_seeds():
     ]  # fmt: skip
     ablation = requests_of([4], replace(COMMON, overrides={"steps": "3"}))
     assert {"steps": "3", "prompting": "none", "uplc": "false"} in [r.overrides for r in ablation]
+
+
+def test_a_setting_with_a_methods_name_is_for_its_rows_alone():
+    given = {"segformer.size": "b0", "protocol.size": "32"}
+    asked = requests_of([1], replace(COMMON, overrides=given), methods=["unet", "segformer"])
+    assert {request.method: request.overrides for request in asked} == {
+        "unet": {"protocol.size": "32"},
+        "segformer": given,
+    }
 
 
 @given(
@@ -107,3 +116,12 @@ def test_a_run_that_was_killed_while_it_tidied_up_is_not_done(small_data, tmp_pa
     folder.mkdir(parents=True)
     (folder / "start.json").write_text("{}")
     assert len(sort_out([request])[0]) == 1
+
+
+def test_rows_that_settings_make_the_same_run_are_one(small_data, tmp_path):
+    plain = small_run(small_data, tmp_path, "propl")
+    one = replace(plain, overrides={**TINY, "uplc": "false"})
+    same = replace(plain, overrides={**TINY, "propl.uplc": "False"})
+    todo, done = sort_out([plain, one, same])
+    assert [job.request for job in todo] == [plain, one]
+    assert done == []
